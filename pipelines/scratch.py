@@ -1,0 +1,179 @@
+"""Where work happens before it is anybody's result: `.lmmodel/work/<stage>/<identity>/`.
+
+    state/          what the stage keeps to go on after a kill
+    output/         the folder that becomes the stage's output, whole or not at all
+    metrics.json  curve.csv
+    finished.json   written last: from then on the work need not be done again, only promoted
+
+Promotion copies (or shares blocks, where the file system can), never hard-links: DVC makes its cache read-only, and a
+link would share that. Scratch is kept until `dvc.lock` has the result.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmmodel import folder
+from lmmodel.params import document
+from lmmodel.params.refusal import Refusal
+from pipelines import paths
+
+WORK = paths.OWN / "work"
+_SHARE_BLOCKS = 0x40049409  # FICLONE: a copy on write, on Linux file systems that know it
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """The scratch folder of one work."""
+
+    stage: paths.Stage
+    identity: str
+
+    @property
+    def folder(self) -> Path:
+        """All of it."""
+        return WORK / self.stage.name / self.identity
+
+    @property
+    def state(self) -> Path:
+        """What the stage keeps for itself."""
+        return self.folder / "state"
+
+    @property
+    def output(self) -> Path:
+        """What will be the stage's folder."""
+        return self.folder / "output"
+
+    @property
+    def metrics(self) -> Path:
+        """What will be `<stage>.json`."""
+        return self.folder / "metrics.json"
+
+    @property
+    def curve(self) -> Path:
+        """What will be `<stage>.csv`, of a stage that has one."""
+        return self.folder / "curve.csv"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the work is done and lies here whole."""
+        try:
+            json.loads(self._marker.read_text(encoding="utf-8"))
+            folder.verify(self.output)
+        except (OSError, ValueError, Refusal):
+            return False
+        return True
+
+    @property
+    def _marker(self) -> Path:
+        return self.folder / "finished.json"
+
+    def clear(self) -> None:
+        """An empty output folder; what the stage keeps for itself stays."""
+        self._marker.unlink(missing_ok=True)
+        shutil.rmtree(self.output, ignore_errors=True)
+        self.output.mkdir(parents=True)
+        self.state.mkdir(exist_ok=True)
+
+    def finish(self) -> None:
+        """From here on this work is done; what DVC will write about it is noted, to know it again in `dvc.lock`."""
+        for needed in (self.metrics, self.output / folder.INDEX, *([self.curve] if self.stage.curve else [])):
+            if not needed.is_file():
+                raise FileNotFoundError(f"pipelines/{self.stage.name}.py ended without writing {needed.name}")
+        _write(self._marker, folder.canonical(self._expected()))
+
+    def promote(self) -> None:
+        """Put the result where `dvc.yaml` says, replacing what lies there."""
+        stage = self.stage
+        partial = stage.output.with_name(f".{stage.output.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            shutil.copytree(self.output, partial, copy_function=copy)
+            shutil.rmtree(stage.output, ignore_errors=True)
+            partial.rename(stage.output)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        for source, target in ((self.metrics, stage.metrics), (self.curve, stage.curve)):
+            if target:
+                _write(target, source.read_text(encoding="utf-8"))
+
+    def recorded(self, lock: dict[str, Any]) -> bool:
+        """Whether `dvc.lock` has this result: the same plan went in, the same metrics, curve and folder came out."""
+        entry = lock.get(self.stage.name, {})
+        listed = {item["path"]: item for key in ("deps", "outs") for item in entry.get(key, [])}
+        try:
+            expected = json.loads(self._marker.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return all(facts.items() <= listed.get(path, {}).items() for path, facts in expected.items())
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """This work is done by one process at a time; a Refusal names the other.
+
+        The lock is the process's own: children do not inherit it, and it ends with the process, however that ends.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("a+") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                other = file.read().strip() or "another one"
+                text = f"{self.stage.name}: process {other} is at this very work. Wait for it, or stop it: kill {other}"
+                raise Refusal(text) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def _expected(self) -> dict[str, dict[str, Any]]:
+        files = [path for path in self.output.rglob("*") if path.is_file()]
+        whole = {"size": sum(path.stat().st_size for path in files), "nfiles": len(files)}
+        stage = self.stage
+        found: dict[str, dict[str, Any]] = {str(stage.plan): {"md5": _md5(stage.plan)}}
+        found |= {str(stage.metrics): {"md5": _md5(self.metrics)}, str(stage.output): whole}
+        return found | ({str(stage.curve): {"md5": _md5(self.curve)}} if stage.curve else {})
+
+
+def tidy() -> None:
+    """Remove the scratch of every result that `dvc.lock` has."""
+    markers = sorted(WORK.glob("*/*/finished.json"))
+    if not markers or not paths.LOCK.is_file():
+        return
+    lock = document.read(paths.LOCK).data.get("stages", {})
+    for marker in markers:
+        stage = paths.stages().get(marker.parent.parent.name)
+        if stage and (scratch := Scratch(stage, marker.parent.name)).recorded(lock):
+            shutil.rmtree(scratch.folder, ignore_errors=True)
+
+
+def copy(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """A file of its own with the same content; on file systems that can, the blocks are shared until one changes."""
+    with open(source, "rb") as old, open(target, "wb") as new:
+        try:
+            fcntl.ioctl(new, _SHARE_BLOCKS, old.fileno())
+        except OSError:
+            shutil.copyfileobj(old, new, 1 << 20)
+
+
+def _write(path: Path, text: str) -> None:
+    """A small file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _md5(path: Path) -> str:
+    """What DVC calls a file by."""
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
