@@ -1,0 +1,101 @@
+"""Softmax attention: the one place that chooses how it is computed, by device, shape and mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lmmodel.architecture.span import Span
+
+Bias = Callable[[Tensor, Tensor], Tensor]
+"""(head, distance) -> what is added to the scaled score; elementwise and broadcasting."""
+
+
+def attend(
+    q_BTHK: Tensor,
+    k_BSGK: Tensor,
+    v_BSGV: Tensor,
+    span: Span,
+    *,
+    window: int | None = None,
+    bias: Bias | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    sink_H: Tensor | None = None,
+) -> Tensor:
+    """What each query gathers from the values that it sees, y_BTHV; H heads share G keys and values in equal groups.
+
+    window: a query sees so many of the latest tokens, itself among them. scale: of the products, 1 / sqrt(K) unless
+    told. softcap: scores pass through softcap * tanh(score / softcap), before the bias. sink_H: a score that each head
+    gives to nothing.
+    """
+    mask = span.visible(k_BSGK.size(1), window)
+    scale = q_BTHK.size(-1) ** -0.5 if scale is None else scale
+    plain = bias is None and softcap is None and sink_H is None
+    if plain and not _products_pay(q_BTHK, k_BSGK):
+        return _fused(q_BTHK, k_BSGK, v_BSGV, mask, scale)
+    scores_BHTS = _scores(q_BTHK * scale, k_BSGK)
+    if softcap is not None:
+        scores_BHTS = softcap * torch.tanh(scores_BHTS / softcap)
+    if bias is not None:
+        scores_BHTS = scores_BHTS + _bias(bias, q_BTHK.size(2), k_BSGK.size(1), span)
+    return _gather(_shares(scores_BHTS, mask, sink_H).to(v_BSGV.dtype), v_BSGV)
+
+
+def _products_pay(q_BTHK: Tensor, k_BSGK: Tensor) -> bool:
+    """Whether two products with a softmax between are faster than the fused kernel."""
+    return False
+
+
+def _fused(q_BTHK: Tensor, k_BSGK: Tensor, v_BSGV: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """torch's own kernels."""
+    T, S = q_BTHK.size(1), k_BSGK.size(1)
+    y_BHTV = F.scaled_dot_product_attention(
+        q_BTHK.transpose(1, 2),
+        k_BSGK.transpose(1, 2),
+        v_BSGV.transpose(1, 2),
+        attn_mask=None if mask is None else mask[:, None],
+        is_causal=mask is None and T == S,
+        scale=scale,
+        enable_gqa=q_BTHK.size(2) != k_BSGK.size(2),
+    )
+    return y_BHTV.transpose(1, 2)
+
+
+def _scores(q_BTHK: Tensor, k_BSGK: Tensor) -> Tensor:
+    """Products of queries and keys; the heads of a group are rows of one product, so that no key is copied."""
+    groups = k_BSGK.size(2)
+    q_BGRTK = q_BTHK.unflatten(2, (groups, -1)).permute(0, 2, 3, 1, 4)
+    scores_BGNS = q_BGRTK.flatten(2, 3) @ k_BSGK.permute(0, 2, 3, 1)
+    return scores_BGNS.unflatten(2, q_BGRTK.shape[2:4]).flatten(1, 2)
+
+
+def _bias(bias: Bias, heads: int, S: int, span: Span) -> Tensor:
+    positions_BS, _ = span.keys(S)
+    head_H11 = torch.arange(heads, device=positions_BS.device)[:, None, None]
+    return bias(head_H11, (span.positions_BT[:, :, None] - positions_BS[:, None, :])[:, None])
+
+
+def _shares(scores_BHTS: Tensor, mask: Tensor | None, sink_H: Tensor | None) -> Tensor:
+    """Softmax over what is visible, in float32 or wider."""
+    scores_BHTS = scores_BHTS.to(torch.promote_types(scores_BHTS.dtype, torch.float32))
+    T, S = scores_BHTS.shape[-2:]
+    if mask is None and T > 1:
+        mask = torch.ones(T, S, dtype=torch.bool, device=scores_BHTS.device).tril(S - T)[None]
+    if mask is not None:
+        scores_BHTS = scores_BHTS.masked_fill(~mask[:, None], float("-inf"))
+    if sink_H is None:
+        return scores_BHTS.softmax(dim=-1)
+    sink_BHT1 = sink_H.to(scores_BHTS.dtype)[:, None, None].expand(*scores_BHTS.shape[:-1], 1)
+    return torch.cat([scores_BHTS, sink_BHT1], dim=-1).softmax(dim=-1)[..., :-1]
+
+
+def _gather(shares_BHTS: Tensor, v_BSGV: Tensor) -> Tensor:
+    """Values weighted by their shares, y_BTHV."""
+    groups, T = v_BSGV.size(2), shares_BHTS.size(2)
+    shares_BGNS = shares_BHTS.unflatten(1, (groups, -1)).flatten(2, 3)
+    y_BGNV = shares_BGNS @ v_BSGV.transpose(1, 2)
+    return y_BGNV.unflatten(2, (-1, T)).flatten(1, 2).transpose(1, 2)

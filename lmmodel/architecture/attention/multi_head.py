@@ -1,0 +1,97 @@
+"""Softmax attention over all earlier tokens, or over a window of them.
+
+Vaswani and others, 2017, "Attention Is All You Need". Fewer key-value heads than query heads: Shazeer, 2019, "Fast
+Transformer Decoding"; Ainslie and others, 2023, "GQA". A window: Beltagy and others, 2020, "Longformer". Queries and
+keys normed before their product: Henry and others, 2020, "Query-Key Normalization for Transformers".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from lmmodel.architecture.attend import attend
+from lmmodel.architecture.sizes import Sizes
+from lmmodel.architecture.span import Span
+from lmmodel.params.settings import Count, Fraction, Settings
+
+
+class Options(Settings):
+    """Key-value heads as a number or as queries to each (one each where neither is given).
+
+    window: the tokens that a token sees, itself among them, as a number or as a fraction of the context; all where
+    neither is given. qk_norm: a norm like the layer's on queries and keys, over each head or over all of them at once.
+    """
+
+    kv_heads: Count | None = None
+    queries_per_kv: Count | None = None
+    window: Count | None = None
+    window_fraction: Fraction | None = None
+    qk_norm: Literal["none", "head", "width"] = "none"
+    bias: bool = False
+
+    def complete(self, sizes: Sizes) -> Options:
+        """With kv_heads and window as numbers; ValueError where they do not fit the heads or one another."""
+        for number, ratio in (("kv_heads", "queries_per_kv"), ("window", "window_fraction")):
+            if getattr(self, number) is not None and getattr(self, ratio) is not None:
+                raise ValueError(f"takes {number} or {ratio}, not both")
+        per_kv = self.queries_per_kv or 1
+        if self.kv_heads is None and sizes.heads % per_kv:
+            raise ValueError(f"has {sizes.heads} heads, which queries_per_kv {per_kv} does not divide")
+        kv_heads = self.kv_heads or sizes.heads // per_kv
+        if sizes.heads % kv_heads:
+            raise ValueError(f"has {sizes.heads} heads, which kv_heads {kv_heads} does not divide")
+        window = self.window
+        if self.window_fraction is not None:
+            window = max(1, round(self.window_fraction * sizes.context))
+        told = {"kv_heads": kv_heads, "queries_per_kv": None, "window": window, "window_fraction": None}
+        return self.model_copy(update=told)
+
+
+class Attention(nn.Module):
+    """Query, key, value, scores, softmax, out; `kv_heads` keys and values are shared by the heads in equal groups."""
+
+    honours: ClassVar[frozenset[str]] = frozenset({"queries and keys", "scores"})
+
+    def __init__(
+        self,
+        options: Options,
+        sizes: Sizes,
+        *,
+        position: Callable[[Sizes], Any],
+        norm: Callable[[Sizes], Any],
+    ) -> None:
+        super().__init__()
+        told = options.complete(sizes)
+        assert told.kv_heads is not None
+        self.head_width, self.window = sizes.head_width, told.window
+        queries, keys = sizes.heads * sizes.head_width, told.kv_heads * sizes.head_width
+        self.query = nn.Linear(sizes.width, queries, bias=told.bias)
+        self.key = nn.Linear(sizes.width, keys, bias=told.bias)
+        self.value = nn.Linear(sizes.width, keys, bias=told.bias)
+        self.out = nn.Linear(queries, sizes.width, bias=told.bias)
+        self.position = position(sizes)
+        self.norm_heads = told.qk_norm == "head"
+        normed = {"none": None, "head": (sizes.head_width,) * 2, "width": (queries, keys)}[told.qk_norm]
+        self.query_norm = norm(replace(sizes, width=normed[0])) if normed else None
+        self.key_norm = norm(replace(sizes, width=normed[1])) if normed else None
+
+    def forward(self, x_BTD: Tensor, span: Span) -> Tensor:
+        """Each token of `x_BTD` mixed with what it sees."""
+        q_BTHK = self._heads(self.query(x_BTD), self.query_norm)
+        k_BTGK = self._heads(self.key(x_BTD), self.key_norm)
+        v_BTGK = self._heads(self.value(x_BTD), None)
+        q_BTHK = self.position.rotate(q_BTHK, span.positions_BT)
+        k_BTGK = self.position.rotate(k_BTGK, span.positions_BT)
+        k_BSGK, v_BSGK = span.extend(self, k_BTGK, v_BTGK, last=self.window)
+        y_BTHK = attend(q_BTHK, k_BSGK, v_BSGK, span, window=self.window, bias=self.position.bias)
+        return self.out(y_BTHK.flatten(2))
+
+    def _heads(self, x_BTN: Tensor, norm: nn.Module | None) -> Tensor:
+        if norm is not None and not self.norm_heads:
+            x_BTN = norm(x_BTN)
+        x_BTHK = x_BTN.unflatten(-1, (-1, self.head_width))
+        return norm(x_BTHK) if norm is not None and self.norm_heads else x_BTHK

@@ -1,0 +1,1 @@
+"""Blocks: how norm, attention and feed-forward hang on the residual stream. One kind, one file."""

@@ -1,0 +1,48 @@
+"""A norm before each part, and the residual stream untouched: what most models since GPT-2 do.
+
+Xiong and others, 2020, "On Layer Normalization in the Transformer Architecture"; Radford and others, 2019 (GPT-2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from lmmodel.architecture.sizes import Sizes
+from lmmodel.architecture.span import Span
+from lmmodel.params.settings import Settings
+
+
+class Options(Settings):
+    """Nothing to choose."""
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + feed_forward(norm(x)); a part that is None is left out with its norm."""
+
+    ends_normed: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        options: Options,
+        sizes: Sizes,
+        *,
+        attention: nn.Module | None,
+        feed_forward: nn.Module | None,
+        norm: Callable[[Sizes], nn.Module],
+    ) -> None:
+        super().__init__()
+        self.attention_norm = norm(sizes) if attention is not None else None
+        self.attention = attention
+        self.feed_forward_norm = norm(sizes) if feed_forward is not None else None
+        self.feed_forward = feed_forward
+
+    def forward(self, x_BTD: Tensor, span: Span) -> Tensor:
+        """The residual stream with what both parts add."""
+        if self.attention is not None and self.attention_norm is not None:
+            x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), span)
+        if self.feed_forward is not None and self.feed_forward_norm is not None:
+            x_BTD = x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD), span)
+        return x_BTD

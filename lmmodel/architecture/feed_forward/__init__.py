@@ -1,0 +1,1 @@
+"""Feed-forward parts: what a layer computes on each token by itself. One kind, one file."""
