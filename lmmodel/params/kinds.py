@@ -83,9 +83,7 @@ class Family:
         if parts[0] != OWN_FOLDER or ".." in parts or not kind.endswith(".py"):
             raise Refusal(f"'{kind}' should be a file {OWN_FOLDER}/....py: only that folder is watched for changes")
         if not Path(kind).is_file():
-            raise Refusal(
-                f"'{kind}' does not exist here. A queued experiment sees only what git tracks: git add {kind}"
-            )
+            raise Refusal(f"'{kind}' does not exist here. Queued experiments see what git tracks: git add {kind}")
         return Path(kind)
 
     def options(self, kind: str, file: Path | None = None) -> type[Settings]:
@@ -102,6 +100,11 @@ class Family:
             path = file or self.file(kind)
             module = _own_module(path.resolve(), path.stat().st_mtime_ns, self.module_name(kind))
         return getattr(module, self.member)
+
+    def declares(self, kind: str, name: str, file: Path | None = None, *, default: Any = None) -> Any:
+        """What the kind's class says `name` is, read off the file without importing it."""
+        path = file or self.file(kind)
+        return _declared(path.resolve(), path.stat().st_mtime_ns, self.member).get(name, default)
 
     def docstring(self, kind: str) -> str:
         """The docstring of the kind's file: the idea and its source."""
@@ -138,8 +141,9 @@ def choose(family: Family, value: Any, code: Mapping[str, Path] | None = None) -
     """
     if isinstance(value, Chosen):
         return value
+    place: tuple[str, ...] = ()
     if isinstance(value, str):
-        value, place = {"kind": value}, ()
+        value = {"kind": value}
     elif isinstance(value, dict) and "kind" in value:
         place = ("kind",)
     else:
@@ -299,3 +303,25 @@ def _own_module(path: Path, modified: int, name: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@lru_cache(maxsize=512)
+def _declared(path: Path, modified: int, member: str) -> dict[str, Any]:
+    """The constants in the body of a kind's class: literals, and sets of them."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: dict[str, Any] = {}
+    for node in next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == member), tree).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name) and _is_constant(node.value):
+                expression = compile(ast.Expression(node.value), str(path), "eval")
+                found[target.id] = eval(expression, {"__builtins__": {}, "frozenset": frozenset})
+    return found
+
+
+def _is_constant(value: ast.expr) -> bool:
+    """Whether an expression is made of literals alone, `frozenset({...})` included."""
+    literal = (ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.Load, ast.UnaryOp, ast.USub)
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "frozenset":
+        return all(_is_constant(argument) for argument in value.args)
+    return all(isinstance(part, literal) for part in ast.walk(value))

@@ -7,7 +7,7 @@ so that what is left out is never an error.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -20,6 +20,9 @@ class Settings(BaseModel):
     """What one section or one kind can be told. Frozen, complete, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
+
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Options that say one thing in different ways, such as a number and a ratio: changing to one leaves the others."""
 
     def complete(self, sizes: Any) -> Self:
         """These options with what depends on `sizes` filled in; ValueError where they do not fit together."""
@@ -44,6 +47,9 @@ def _sequence(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+Listed = BeforeValidator(_sequence)
+"""For a field that holds a tuple and is written as a list: `Annotated[tuple[Count, ...], Listed]`."""
+
 Count = Annotated[int, BeforeValidator(_integral), Field(ge=1)]
 """A whole number from 1 on; 8.0 and 1e6 are whole."""
 Natural = Annotated[int, BeforeValidator(_integral), Field(ge=0)]
@@ -54,7 +60,7 @@ Positive = Annotated[float, BeforeValidator(_real), Field(gt=0)]
 """A finite number above 0."""
 Fraction = Annotated[float, BeforeValidator(_real), Field(ge=0, le=1)]
 """A number from 0 to 1."""
-Words = Annotated[tuple[str, ...], BeforeValidator(_sequence)]
+Words = Annotated[tuple[str, ...], Listed]
 """A list of words."""
 
 
@@ -164,7 +170,7 @@ def _mismatch(value: Any, needed: str) -> str:
         truth = "true" if str(value).lower() in ("yes", "on") else "false"
         return f"{_quoted(value)} is a word in YAML 1.2, not a truth value: write {truth}"
     if isinstance(value, str) and "number" in needed:
-        bare = f": write {value} without quotes" if _is_number(value) else ""
+        bare = f": write {value} unquoted" if _is_number(value) else ""
         return f"{_quoted(value)} is text, and {needed} is needed{bare}"
     return f"{_quoted(value)} should be {needed}"
 

@@ -1,0 +1,50 @@
+# What people type. `make run` and `make test` need git, make and Python 3.11 to 3.13, and nothing else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export DAGSTER_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: run test test-slow check format lock schema figures clean
+.DEFAULT_GOAL := run
+
+# Exact versions from constraints.txt; the stamp makes this a matter of milliseconds once it is done.
+.venv/.installed: pyproject.toml constraints.txt
+	@echo "lmmodel: installing into .venv, once; two to five minutes"
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(None if ok else "lmmodel needs Python 3.11 to 3.13, and this is " + sys.version.split()[0] + ": make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+# Train, fine-tune and evaluate what params.yaml describes, or whatever of it is out of date.
+run: .venv/.installed
+	@PATH="$(CURDIR)/$(BIN):$$PATH" lmmodel run
+
+# Lint, format, types and the fast tests.
+test: .venv/.installed check
+	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest
+
+# What takes longer: whole pipelines, killed and resumed.
+test-slow: .venv/.installed
+	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -m slow
+
+check: .venv/.installed
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/python -m pip check
+
+format: .venv/.installed
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+# After a change to code: bring the fingerprints in dvc.lock up to date, in seconds.
+lock: .venv/.installed
+	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro design
+
+schema: .venv/.installed
+	@$(BIN)/python -m pipelines.parameters > docs/params.schema.json
+
+clean:
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
