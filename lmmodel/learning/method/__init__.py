@@ -1,0 +1,1 @@
+"""What of a trained model fine-tuning changes; one kind a file."""

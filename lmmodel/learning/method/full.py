@@ -1,0 +1,26 @@
+"""Every weight learns."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+
+from lmmodel.params.settings import Settings
+
+
+class Options(Settings):
+    """Nothing to choose."""
+
+
+class Method:
+    """Fine-tuning as pretraining went on, on other text."""
+
+    skips: ClassVar[bool] = False
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def prepare(self, model: nn.Module) -> None:
+        """Say which of the model's parameters learn."""
+        model.requires_grad_(True)

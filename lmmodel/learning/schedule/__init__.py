@@ -1,0 +1,1 @@
+"""How learning rates change over a budget; one kind a file."""

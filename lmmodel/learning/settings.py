@@ -1,0 +1,91 @@
+"""What the sections `pretrain`, `finetune` and `launch` can be told."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from lmmodel.learning.families import METHOD, OPTIMIZER, SCHEDULE
+from lmmodel.params.kinds import choice
+from lmmodel.params.settings import Count, Positive, Settings, exactly_one
+
+Precision = Literal["auto", "float32", "bfloat16"]
+"""What a step computes in. bfloat16 keeps the weights that are updated in float32."""
+
+
+class Budget(Settings):
+    """How much training: exactly one of these. `flops` counts forward and backward; an epoch sees every token once."""
+
+    tokens: Count | None = None
+    epochs: Positive | None = None
+    flops: Positive | None = None
+    tokens_per_parameter: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        exactly_one(self, "tokens", "epochs", "flops", "tokens_per_parameter")
+        return self
+
+
+class Validation(Settings):
+    """How often, evenly spaced and the last time at the end, and on how many tokens of the validation split at most."""
+
+    times: Count = 10
+    tokens: Count = 131_072
+
+
+class _Training(Settings):
+    """What both trainings can be told. The norm of the gradients is held to `clip`; none: they stay as they are."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    budget: Budget
+    batch_tokens: Count
+    clip: Positive | None = 1.0
+    precision: Precision = "auto"
+
+
+class Pretrain(_Training):
+    """Learning a language from documents.
+
+    documents: `joined` documents in a sequence see one another, `separate` ones do not.
+    """
+
+    budget: Budget = Budget(tokens=2_500_000)
+    batch_tokens: Count = 8192
+    documents: Literal["joined", "separate"] = "joined"
+    optimizer: choice(OPTIMIZER) = "muon"  # type: ignore[valid-type]
+    schedule: choice(SCHEDULE) = "warmup_stable_decay"  # type: ignore[valid-type]
+    validation: Validation = Field(default=Validation(), alias="validate")  # BaseModel.validate is taken
+
+
+class Finetune(_Training):
+    """Learning to answer, from dialogues; `method` says which weights do."""
+
+    method: choice(METHOD) = "full"  # type: ignore[valid-type]
+    budget: Budget = Budget(epochs=2)
+    batch_tokens: Count = 4096
+    optimizer: choice(OPTIMIZER) = {"kind": "adamw", "learning_rate": 1e-3, "weight_decay": 0.0}  # type: ignore[valid-type]
+    schedule: choice(SCHEDULE) = {"kind": "linear", "warmup_fraction": 0.05}  # type: ignore[valid-type]
+    validation: Validation = Field(default=Validation(times=5, tokens=65_536), alias="validate")
+
+
+class Launch(Settings):
+    """How it runs, never what it computes.
+
+    micro_batch_sequences: computed at once; a batch is summed from as many as it takes. compile: torch.compile; auto
+    where the run is long enough to earn it back. workers: processes that read, clean and tokenize.
+    """
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    processes: Count = 1
+    micro_batch_sequences: Literal["auto"] | Count = "auto"
+    compile: Literal["auto"] | bool = "auto"
+    workers: Literal["auto"] | Count = "auto"
+
+    @model_validator(mode="after")
+    def _one_process(self) -> Self:
+        if self.processes != 1:
+            raise ValueError(f"takes processes: 1, not {self.processes}: training runs in one process")
+        return self
