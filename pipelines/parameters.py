@@ -113,3 +113,9 @@ def schema() -> dict[str, Any]:
         "properties": {"seed": {"type": "integer", "minimum": 0}, "model": model_schema(), **sections},
         "$defs": definitions,
     }
+
+
+if __name__ == "__main__":
+    from lmmodel.folder import canonical
+
+    print(canonical(schema()), end="")
