@@ -1,0 +1,44 @@
+"""What came out, side by side in MLflow. The one door to it, and a door that never holds a training up.
+
+    with tracking.follow(job, {"micro_batch": 32}) as run:
+        run.log({"loss_nats": 1.2}, step=100)
+        run.artifact(path)
+        run.figures({"validation": {"bits_per_byte": 1.91}})
+
+A stage only writes notes: lines in a file below `.lmmodel/tracking/`. A process of its own carries them to MLflow, so
+that importing MLflow, creating its database, or a server that does not answer costs the training nothing. What could
+not be carried stays where it is, and the next one to come by carries it.
+
+    following    what a stage sees: `follow`, and the notes it writes
+    notes        the file in between
+    opening      what a run says of itself at its start: identity, parameters, data, commit, platform
+    delivery     the process that carries notes to MLflow
+    store        MLflow itself: where it is, and one run for each identity
+    rebuilding   runs that are missing, made again from what the stages wrote: `rebuild`, `missing`
+
+A *candidate* is one work of `pretrain`. Its run is found by the work's content hash, in a tag, wherever the result came
+from; `finetune` and `evaluate` are nested below it and lift their figures up to it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.tracking.following import Run, follow
+    from pipelines.tracking.rebuilding import missing, rebuild
+
+__all__ = ["Run", "follow", "missing", "rebuild"]
+
+_HOMES = {
+    "Run": "pipelines.tracking.following",
+    "follow": "pipelines.tracking.following",
+    "missing": "pipelines.tracking.rebuilding",
+    "rebuild": "pipelines.tracking.rebuilding",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A stage that only follows does not pay for the rest."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pipelines.tracking' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

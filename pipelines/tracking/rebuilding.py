@@ -1,0 +1,93 @@
+"""Runs that are missing, made again from what the stages wrote.
+
+When DVC takes a result from its cache or from a remote, no code of ours runs, and a tracking store may be new: what the
+stages wrote is enough to make the run all the same, so that the table of candidates never has holes.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipelines import paths, record, standing
+from pipelines.tracking.delivery import deliver_abandoned
+from pipelines.tracking.notes import Writer, begin, place
+from pipelines.tracking.opening import MADE_OF, describe
+from pipelines.tracking.store import IDENTITY, Store, database, uri
+
+_PAGES = ("report.md", "samples.md")
+
+
+def missing() -> list[str]:
+    """The stages whose result stands in the project without a run in the local database, without importing MLflow.
+
+    All of them where the runs are kept elsewhere, since only MLflow can ask there.
+    """
+    known = _known() if uri() == f"sqlite:///{database()}" else set()
+    return [name for name, identity in _standing() if identity not in known]
+
+
+def rebuild() -> list[str]:
+    """Make every run that is missing, and carry what was left behind; the stages whose runs were made.
+
+    Raises what MLflow raises where the store cannot be reached.
+    """
+    deliver_abandoned(place())
+    store = Store()
+    absent = [(name, identity) for name, identity in _standing() if not store.has(identity)]
+    for name, identity in absent:
+        _note(paths.stage(name), identity)
+    deliver_abandoned(place())
+    return [name for name, _ in absent]
+
+
+def _standing() -> list[tuple[str, str]]:
+    """The stages whose result stands in the project, with the identity of the work that made it."""
+    recorded = standing.lock()
+    stages = [stage for name, stage in paths.stages().items() if name in MADE_OF]
+    return [(item.name, record.read(item).identity) for item in stages if standing.is_recorded(item, recorded)]
+
+
+def _known() -> set[str]:
+    """The identities in the local database. Read past MLflow, whose import alone takes longer than all else here."""
+    if not database().is_file():
+        return set()
+    try:
+        with sqlite3.connect(f"file:{database()}?mode=ro", uri=True, timeout=1) as connection:
+            rows = connection.execute("SELECT value FROM tags WHERE key = ?", (IDENTITY,)).fetchall()
+        connection.close()
+    except sqlite3.Error:
+        return set()
+    return {value for (value,) in rows}
+
+
+def _note(stage: paths.Stage, identity: str) -> None:
+    """The notes that the work would have left."""
+    notes = begin(place(), f"{stage.name}-{identity[:12]}")
+    notes.add(begin=describe(stage, identity=identity, tags={"lmmodel.rebuilt": True}))
+    for step, metrics in _points(stage.curve):
+        notes.add(metrics=metrics, step=step)
+    notes.add(figures=json.loads(stage.metrics.read_text(encoding="utf-8")))
+    _keep_pages(notes, stage.output)
+    notes.add(end="FINISHED")
+    notes.close()
+
+
+def _keep_pages(notes: Writer, folder: Path) -> None:
+    for page in _PAGES:
+        if (folder / page).is_file():
+            notes.keep(folder / page)
+
+
+def _points(curve: Path | None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a curve, by step; cells that are empty are points that were not measured."""
+    if curve is None or not curve.is_file():
+        return
+    with curve.open(encoding="utf-8", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file)):
+            values = {key: float(text) for key, text in row.items() if text}
+            yield int(values.pop("step", number)), values

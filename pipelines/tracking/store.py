@@ -1,0 +1,283 @@
+"""MLflow itself: where it is, and one run for each identity. The only module that imports mlflow."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.tracking.notes import Record, home, place
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+EXPERIMENT = "lmmodel"
+IDENTITY = "lmmodel.identity"
+"""The tag by which a run is found."""
+
+_PARAMETER_LETTERS, _TAG_LETTERS, _KEY_LETTERS, _DIGEST_LETTERS = 6000, 8000, 250, 36  # MLflow's limits
+_BATCH = 100
+_METRICS_BATCH = 1000
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    # A server that is gone is tried again by the carrier, which also knows when to stop.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+}
+
+
+def database(root: Path | None = None) -> Path:
+    """The database that is used where `MLFLOW_TRACKING_URI` names no other.
+
+    It lies where a plain `mlflow ui`, started in the project's folder, looks for one.
+    """
+    return home(root) / "mlflow.db"
+
+
+def uri(root: Path | None = None) -> str:
+    """Where the runs are. Absolute, since a stage may run in a clone of the project."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database(root)}"
+
+
+@dataclass
+class Tracked:
+    """A run under way: how far each of its curves reaches, and what is known to stand in it."""
+
+    run_id: str
+    candidate: str | None = None
+    stage: str = ""
+    reached: dict[str, int] = field(default_factory=dict)
+    figures: dict[tuple[str, str], float] = field(default_factory=dict)
+
+
+class Store:
+    """The runs of this project. Every method may raise what MLflow raises."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        self._root = root
+        self.uri = uri(root)
+        with self._alone():
+            self._client = self._connect()
+            self._experiment = self._find_experiment()
+
+    def _connect(self) -> MlflowClient:
+        """The first contact makes the database. Unlocked, processes that meet there break each other's tables."""
+        from mlflow import MlflowClient
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        return MlflowClient(self.uri)
+
+    def _find_experiment(self) -> str:
+        from mlflow.entities import LifecycleStage
+
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            # Beside a local database, artifacts are local files too, wherever `mlflow ui` is started.
+            artifacts = home(self._root) / ".lmmodel" / "artifacts"
+            location = artifacts.as_uri() if self.uri.startswith("sqlite") else None
+            made: str = self._client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS)
+            return made
+        if found.lifecycle_stage == LifecycleStage.DELETED:
+            self._client.restore_experiment(found.experiment_id)
+        identifier: str = found.experiment_id
+        return identifier
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process of this machine at a time: making the database, and finding or making a run."""
+        folder = place(self._root)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def has(self, identity: str) -> bool:
+        """Whether there is a run of `identity`, were it one that a person has deleted."""
+        return self._find(identity) is not None
+
+    def _find(self, identity: str) -> Run | None:
+        from mlflow.entities import ViewType
+
+        runs = self._client.search_runs(
+            [self._experiment],
+            filter_string=f"tags.`{IDENTITY}` = '{identity}'",
+            run_view_type=ViewType.ALL,
+            max_results=1,
+        )
+        return runs[0] if runs else None
+
+    def open(self, begin: Record, time_ms: int) -> Tracked:
+        """The run that a `begin` record is about: found by its identity and reopened, or made."""
+        with self._alone():
+            run = self._find(begin["identity"]) or self._make(begin, time_ms)
+            candidate = self._candidate(begin["candidate"], time_ms) if begin["candidate"] else None
+        self._reopen(run)
+        self._describe(run, begin, candidate.info.run_id if candidate else None)
+        return Tracked(
+            run_id=run.info.run_id,
+            stage=begin["stage"],
+            candidate=candidate.info.run_id if candidate else None,
+            reached={point.key: point.step for point in run.data.to_proto().metrics},
+            figures={
+                (known.info.run_id, key): value
+                for known in (run, *([candidate] if candidate else []))
+                for key, value in known.data.metrics.items()
+            },
+        )
+
+    def _make(self, begin: Record, time_ms: int) -> Run:
+        return self._client.create_run(
+            self._experiment, start_time=time_ms, run_name=begin["name"], tags={IDENTITY: begin["identity"]}
+        )
+
+    def _candidate(self, identity: str, time_ms: int) -> Run:
+        """The run of the candidate that a nested run belongs to; made bare where it has none yet."""
+        run = self._find(identity)
+        if run is None:
+            run = self._make({"identity": identity, "name": f"candidate {identity[:8]}"}, time_ms)
+            self._client.set_terminated(run.info.run_id, "FINISHED", end_time=time_ms)
+        return run
+
+    def _reopen(self, run: Run) -> None:
+        from mlflow.entities import LifecycleStage
+
+        if run.info.lifecycle_stage == LifecycleStage.DELETED:
+            self._client.restore_run(run.info.run_id)
+        self._client.update_run(run.info.run_id, status="RUNNING")
+
+    def _describe(self, run: Run, begin: Record, candidate: str | None) -> None:
+        """Parameters that are not there yet (MLflow refuses to change one), tags, and the data that was read."""
+        from mlflow.entities import Param
+
+        run_id = run.info.run_id
+        told = {_key(key): _cut(value, _PARAMETER_LETTERS) for key, value in begin["parameters"].items()}
+        missing = [Param(key, value) for key, value in told.items() if key not in run.data.params]
+        for batch in _batches(missing, _BATCH):
+            self._client.log_batch(run_id, params=batch)
+        self._client.update_run(run_id, name=begin["name"])
+        nested = {"mlflow.parentRunId": candidate} if candidate else {}
+        self.tag(run_id, {"lmmodel.stage": begin["stage"], **nested, **begin["tags"]})
+        self._client.log_inputs(run_id, [_dataset(item) for item in begin["data"]])
+        if any(len(value) > _PARAMETER_LETTERS for value in begin["parameters"].values()):
+            self._client.log_dict(run_id, begin["parameters"], "parameters.json")
+
+    def tag(self, run_id: str, tags: dict[str, str]) -> None:
+        """Tags, over those of the same name."""
+        from mlflow.entities import RunTag
+
+        values = [RunTag(_key(key), _cut(value, _TAG_LETTERS)) for key, value in tags.items()]
+        for batch in _batches(values, _BATCH):
+            self._client.log_batch(run_id, tags=batch)
+
+    def log(self, run: Tracked, points: Iterable[Record]) -> None:
+        """Points of curves that the run does not have yet."""
+        from mlflow.entities import Metric
+
+        new = [
+            Metric(key, float(value), point["time_ms"], point["step"])
+            for point in points
+            for key, value in ((_key(name), value) for name, value in point["metrics"].items())
+            if point["step"] > run.reached.get(key, -1)
+        ]
+        for batch in _batches(new, _METRICS_BATCH):
+            self._client.log_batch(run.run_id, metrics=batch)
+        for metric in new:
+            run.reached[metric.key] = max(metric.step, run.reached.get(metric.key, -1))
+            run.figures[run.run_id, metric.key] = metric.value
+
+    def figures(self, run: Tracked, figures: dict[str, Any], time_ms: int) -> None:
+        """Numbers of the whole run; those of a nested run also stand in its candidate, below the stage's word."""
+        numbers = dict(_numbers(figures))
+        self._set(run, run.run_id, numbers, time_ms)
+        if run.candidate:
+            self._set(
+                run, run.candidate, {_key(f"{run.stage}/{key}"): value for key, value in numbers.items()}, time_ms
+            )
+
+    def _set(self, run: Tracked, run_id: str, numbers: dict[str, float], time_ms: int) -> None:
+        from mlflow.entities import Metric
+
+        changed = {key: value for key, value in numbers.items() if run.figures.get((run_id, key)) != value}
+        metrics = [Metric(key, value, time_ms, run.reached.get(key, 0)) for key, value in changed.items()]
+        for batch in _batches(metrics, _METRICS_BATCH):
+            self._client.log_batch(run_id, metrics=batch)
+        run.figures |= {(run_id, key): value for key, value in changed.items()}
+
+    def artifact(self, run: Tracked, path: Path) -> None:
+        """A file beside the run."""
+        self._client.log_artifact(run.run_id, str(path))
+
+    def end(self, run: Tracked, status: str, time_ms: int) -> None:
+        """The run is over."""
+        self._client.set_terminated(run.run_id, status, end_time=time_ms)
+
+    @contextmanager
+    def system(self, run: Tracked) -> Iterator[None]:
+        """Processor, memory, disk, network and GPU of the machine, while this lasts."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        monitor = SystemMetricsMonitor(run.run_id, sampling_interval=5, resume_logging=True, tracking_uri=self.uri)
+        monitor.start()
+        try:
+            yield
+        finally:
+            monitor.finish()
+
+
+def is_hopeless(error: Exception) -> bool:
+    """Whether MLflow refused what it was given, so that offering it again would change nothing."""
+    return getattr(error, "error_code", "") in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
+
+
+_EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.experiment.primaryMetric.name": "validation_bits_per_byte",
+    "mlflow.experiment.primaryMetric.greaterIsBetter": "False",
+}
+
+
+def _dataset(item: dict[str, str]) -> Any:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"uri": item["name"]})
+    dataset = Dataset(item["name"], item["digest"][:_DIGEST_LETTERS], source_type="local", source=source)
+    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", item["context"])])
+
+
+def _numbers(figures: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The finite numbers in nested figures; MLflow's page makes a section of what stands before a slash."""
+    for key, value in figures.items():
+        if isinstance(value, dict):
+            yield from _numbers(value, f"{prefix}{key}/")
+        elif isinstance(value, int | float) and math.isfinite(value):
+            yield _key(f"{prefix}{key}"), float(value)
+
+
+def _key(name: str) -> str:
+    """A name that MLflow takes."""
+    return re.sub(r"[^\w.\- :/]", "_", name)[:_KEY_LETTERS]
+
+
+def _cut(text: str, letters: int) -> str:
+    return text if len(text) <= letters else text[: letters - 1] + "…"
+
+
+def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
+    stream = iter(items)
+    while batch := list(islice(stream, size)):
+        yield batch

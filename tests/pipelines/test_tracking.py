@@ -1,0 +1,278 @@
+"""Tracking against a real MLflow with a real database: one run a work, whatever happens to the work or to the store."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.tracking import notes as notes_module
+from pipelines.tracking.delivery import deliver, deliver_abandoned
+from pipelines.tracking.notes import Reader, Writer, begin, home, place
+from pipelines.tracking.opening import flat
+from pipelines.tracking.store import Store, database, uri
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own use of SQLAlchemy
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's tables, made once: that alone takes seconds."""
+    from mlflow import MlflowClient
+
+    root = tmp_path_factory.mktemp("store")
+    MlflowClient(uri(root)).search_experiments()
+    return database(root)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Path) -> Path:
+    """A folder with a store of its own, in which the test runs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    database(tmp_path).write_bytes(empty_database.read_bytes())
+    return tmp_path
+
+
+def opened(identity: str, *, stage: str = "pretrain", candidate: str | None = None, **more: Any) -> dict[str, Any]:
+    """A first record."""
+    record = {"stage": stage, "identity": identity, "candidate": candidate, "name": f"{stage} of {identity}"}
+    return {**record, "parameters": {"model.width": "64"}, "tags": {}, "data": [], **more}
+
+
+def noted(identity: str, *, steps: range, end: str | None = "FINISHED", **more: Any) -> Writer:
+    """What a work leaves on disk that logs its loss at `steps`."""
+    writer = begin(place(), identity)
+    writer.add(begin=opened(identity, **more))
+    for step in steps:
+        writer.add(metrics={"loss_nats": 5.0 - step / 100}, step=step)
+    if end:
+        writer.add(end=end)
+    writer.close()
+    return writer
+
+
+def runs() -> list[Any]:
+    """Every run in the store of this folder."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri())
+    experiment = client.get_experiment_by_name("lmmodel")
+    return list(client.search_runs([experiment.experiment_id])) if experiment else []
+
+
+def steps_of(run: Any, key: str) -> list[int]:
+    from mlflow import MlflowClient
+
+    return [point.step for point in MlflowClient(uri()).get_metric_history(run.info.run_id, key)]
+
+
+def test_the_same_work_followed_twice_is_one_run(here: Path) -> None:
+    noted("one", steps=range(0, 50))
+    noted("one", steps=range(30, 80))
+    assert deliver_abandoned(place()) == 2
+    [run] = runs()
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["lmmodel.identity"] == "one"
+    assert run.data.params == {"model.width": "64"}
+
+
+def test_a_work_that_goes_on_from_before_its_last_point_repeats_no_step(here: Path) -> None:
+    noted("one", steps=range(0, 50), end=None)
+    deliver_abandoned(place())
+    assert [run.info.status for run in runs()] == ["KILLED"]
+    noted("one", steps=range(30, 80))
+    deliver_abandoned(place())
+    [run] = runs()
+    assert run.info.status == "FINISHED"
+    assert steps_of(run, "loss_nats") == list(range(80))
+
+
+def test_notes_are_gone_once_they_are_carried(here: Path) -> None:
+    noted("one", steps=range(3))
+    assert list(place().glob("[0-9]*"))
+    deliver_abandoned(place())
+    assert not list(place().glob("[0-9]*"))
+
+
+def test_figures_of_a_nested_run_rise_to_its_candidate(here: Path) -> None:
+    noted("candidate", steps=range(3))
+    writer = noted("judged", steps=range(0), end=None, stage="evaluate", candidate="candidate")
+    again = Writer(writer.folder.with_name(f"{writer.folder.name}-again"))
+    again.add(begin=opened("judged", stage="evaluate", candidate="candidate"))
+    again.add(figures={"fine-tuned": {"choice": 0.58, "interval": [0.5, 0.6]}, "name": "x", "lost": float("nan")})
+    again.add(end="FINISHED")
+    again.close()
+    deliver_abandoned(place())
+    by_stage = {run.data.tags["lmmodel.stage"]: run for run in runs()}
+    assert by_stage["evaluate"].data.tags["mlflow.parentRunId"] == by_stage["pretrain"].info.run_id
+    assert by_stage["evaluate"].data.metrics == {"fine-tuned/choice": 0.58}
+    assert by_stage["pretrain"].data.metrics["evaluate/fine-tuned/choice"] == 0.58
+    assert by_stage["pretrain"].data.params and by_stage["pretrain"].info.status == "FINISHED"
+
+
+def test_a_nested_run_that_comes_first_gets_a_candidate_that_is_completed_later(here: Path) -> None:
+    noted("tuned", steps=range(3), stage="finetune", candidate="candidate")
+    deliver_abandoned(place())
+    noted("candidate", steps=range(3))
+    deliver_abandoned(place())
+    by_stage = {run.data.tags.get("lmmodel.stage"): run for run in runs()}
+    assert sorted(by_stage) == ["finetune", "pretrain"]
+    assert by_stage["finetune"].data.tags["mlflow.parentRunId"] == by_stage["pretrain"].info.run_id
+
+
+def test_what_mlflow_refuses_is_left_out_and_the_rest_arrives(here: Path) -> None:
+    long = "x" * 10_000
+    writer = begin(place(), "one")
+    parameters = {"long": long, "a key, with commas": "1"} | {f"p{n}": str(n) for n in range(250)}
+    writer.add(begin=opened("one", parameters=parameters, data=[{"name": "n", "digest": "d" * 99, "context": "c"}]))
+    writer.add(metrics={"loss (nats)": 1.5, "bits,per,byte": 2.0}, step=1)
+    writer.add(end="FINISHED")
+    writer.close()
+    deliver_abandoned(place())
+    [run] = runs()
+    assert len(run.data.params) == 252
+    assert len(run.data.params["long"]) == 6000
+    assert run.data.metrics == {"loss _nats_": 1.5, "bits_per_byte": 2.0}
+    assert run.info.status == "FINISHED"
+
+
+def test_a_run_that_a_person_deleted_is_known_and_comes_back_only_with_its_work(here: Path) -> None:
+    from mlflow import MlflowClient
+
+    noted("one", steps=range(3))
+    deliver_abandoned(place())
+    MlflowClient(uri()).delete_run(runs()[0].info.run_id)
+    assert not runs()
+    assert Store().has("one")
+    noted("one", steps=range(5))
+    deliver_abandoned(place())
+    assert steps_of(runs()[0], "loss_nats") == list(range(5))
+
+
+def test_a_store_that_cannot_be_reached_loses_nothing(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.tracking.delivery._PATIENCE_SECONDS", 0.0)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody listens on the port of `discard`
+    noted("one", steps=range(20))
+    assert deliver_abandoned(place()) == 0
+    assert list(place().glob("[0-9]*"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert deliver_abandoned(place()) == 1
+    assert steps_of(runs()[0], "loss_nats") == list(range(20))
+
+
+def test_notes_are_carried_by_one_at_a_time(here: Path) -> None:
+    writer = noted("one", steps=range(3))
+    held = Reader(writer.folder)
+    assert deliver_abandoned(place()) == 0
+    held.close()
+    assert deliver_abandoned(place()) == 1
+
+
+def test_notes_whose_writer_lives_are_nobody_elses(here: Path) -> None:
+    writer = begin(place(), "one")
+    writer.add(begin=opened("one"))
+    assert deliver_abandoned(place()) == 0
+    writer.close()
+    assert deliver_abandoned(place()) == 1
+
+
+def test_a_line_that_is_still_being_written_waits(here: Path) -> None:
+    writer = begin(place(), "one")
+    writer.add(step=1)
+    reader = Reader(writer.folder)
+    with (writer.folder / "notes.jsonl").open("a") as file:
+        file.write('{"step": ')
+        file.flush()
+        assert [record["step"] for record in reader.new()] == [1]
+        file.write("2}\n")
+    assert [record["step"] for record in reader.new()] == [2]
+    reader.close()
+    writer.close()
+
+
+def test_an_artifact_is_kept_as_it_was(here: Path) -> None:
+    page = here / "report.md"
+    page.write_text("first")
+    writer = begin(place(), "one")
+    writer.add(begin=opened("one"))
+    writer.keep(page)
+    page.unlink()
+    writer.add(end="FINISHED")
+    writer.close()
+    deliver_abandoned(place())
+    run_id = runs()[0].info.run_id
+    [kept] = [path for path in Path(".lmmodel/artifacts").rglob("report.md") if run_id in str(path)]
+    assert kept.read_text() == "first"
+
+
+def test_what_is_too_large_for_an_artifact_is_refused_before_it_is_copied(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notes_module, "_ARTIFACT_BYTES", 3)
+    (here / "weights").write_bytes(b"1234")
+    writer = begin(place(), "one")
+    with pytest.raises(ValueError, match="too large"):
+        writer.keep(here / "weights")
+    writer.close()
+
+
+def test_a_live_work_is_followed_until_its_process_is_gone(here: Path) -> None:
+    writer = begin(place(), "one")
+    writer.add(begin=opened("one"))
+    reader = Reader(writer.folder)
+    lives = iter([True, True, False, False])
+
+    def is_alive() -> bool:
+        alive = next(lives)
+        writer.add(metrics={"loss_nats": 1.0}, step=time.monotonic_ns() // 1000 if alive else 0)
+        return alive
+
+    assert deliver(reader, is_alive=is_alive)
+    writer.close()
+    [run] = runs()
+    assert run.info.status == "KILLED"
+    assert len(steps_of(run, "loss_nats")) == 2
+
+
+@pytest.mark.slow
+def test_processes_that_meet_at_a_fresh_store_make_it_once(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from pipelines.tracking.store import Store\n"
+        "from tests.pipelines.test_tracking import noted, place, deliver_abandoned\n"
+        "noted(sys.argv[1], steps=range(3)); sys.exit(deliver_abandoned(place()) < 1)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, identity], cwd=tmp_path, env=environment)
+        for identity in ("a", "b", "c")
+    ]
+    codes = [process.wait(120) for process in started]
+    os.chdir(tmp_path)
+    deliver_abandoned(place())
+    assert sorted(run.data.tags["lmmodel.identity"] for run in runs()) == ["a", "b", "c"]
+    assert min(codes) == 0
+
+
+def test_the_clone_of_a_queued_experiment_shares_the_project_store() -> None:
+    assert home(Path("/project/.dvc/tmp/exps/tmpab12")) == Path("/project")
+    assert home(Path("/project/.dvc/tmp/exps/standalone/tmpab12/")) == Path("/project")
+    assert home(Path("/project")) == Path("/project")
+
+
+def test_layers_are_told_together_where_they_agree() -> None:
+    layers = [{"attention": {"kind": "multi_head", "window": window}} for window in (64, 64, None, 64)]
+    assert flat({"model": {"width": 8, "layers": layers, "accept": []}}) == {
+        "model.width": "8",
+        "model.layers.attention.kind": "multi_head",
+        "model.layers.attention.window": "64 x2, null, 64",
+        "model.accept": "[]",
+    }
