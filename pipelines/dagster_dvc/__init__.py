@@ -1,0 +1,9 @@
+"""Any ``dvc.yaml`` as Dagster assets, and the one door to the dvc command.
+
+The stages, their order and their reasons to run stay DVC's; Dagster shows them, starts them one by one and keeps their
+history. Nothing here knows the project it serves, so the folder can be lifted out: it needs dagster, dvc and psutil.
+
+* `graph` reads dvc.yaml and dvc.lock, `runner` starts dvc (`keeper` ends what it started, `turn` waits for others);
+* `translator` says what a stage looks like in Dagster and is where a project changes that;
+* `assets`, `checks` and `sensor` are what a ``Definitions`` takes in; `report` and `picture` make the metadata.
+"""

@@ -1,0 +1,103 @@
+"""The assets of a ``dvc.yaml``: one op a stage, one asset an output, each run by dvc and none by Dagster itself.
+
+An op always reports its assets, also when dvc finds nothing to do: with the versions that dvc.lock holds, so that runs,
+edits and reverts in a terminal and in Dagster are told apart by content, never by who made them or when.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.definitions.data_version import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_TAG,
+    NULL_EVENT_POINTER,
+    get_input_data_version_tag,
+    get_input_event_pointer_tag,
+)
+
+from pipelines.dagster_dvc import graph, report, runner
+from pipelines.dagster_dvc.catalogue import Catalogue
+from pipelines.dagster_dvc.graph import Output, Project, Stage
+from pipelines.dagster_dvc.translator import Translator
+
+
+def load(root: str | os.PathLike[str], translator: Translator | None = None) -> list[dg.AssetsDefinition]:
+    """Every stage of the DVC project at `root`. Reads dvc's files and hashes what they name; runs nothing."""
+    with graph.opened(root) as project:
+        catalogue = Catalogue(project.stages, translator or Translator())
+        return [_define(project, catalogue, stage) for stage in catalogue.stages.values()]
+
+
+def results(
+    root: Path, catalogue: Catalogue, stage: Stage, *, outcome: str, shown: tuple[str, ...] = ()
+) -> Iterator[dg.MaterializeResult]:
+    """What dvc.lock and the stage's files say stands of its assets; with the text of the files `shown`."""
+    came_out = report.results(root, stage, shown=shown)
+    for output in catalogue.assets(stage):
+        yield dg.MaterializeResult(
+            asset_key=catalogue.keys[output.path],
+            data_version=dg.DataVersion(catalogue.data_version(output.path)),
+            metadata={"outcome": outcome, **report.size(output), **came_out},
+            tags=versions(catalogue, stage, output),
+        )
+        came_out = {}  # once a stage is enough
+
+
+def versions(catalogue: Catalogue, stage: Stage, output: Output) -> dict[str, str]:
+    """The tags by which Dagster tells stale from fresh, as dvc.lock has them.
+
+    Dagster itself would note the definitions as they were loaded and the inputs as it last heard of them; a terminal
+    may have passed both.
+    """
+    tags = {DATA_VERSION_TAG: catalogue.data_version(output.path), CODE_VERSION_TAG: catalogue.recorded_version(stage)}
+    for path in catalogue.upstream(stage):
+        key = catalogue.keys[path]
+        tags[get_input_data_version_tag(key)] = catalogue.read_version(stage, path)
+        tags[get_input_event_pointer_tag(key)] = NULL_EVENT_POINTER
+    return tags
+
+
+def _define(project: Project, catalogue: Catalogue, stage: Stage) -> dg.AssetsDefinition:
+    root, name, translator = project.root, stage.name, catalogue.translator
+
+    @dg.multi_asset(
+        name=re.sub(r"\W", "_", name),
+        specs=[_spec(project, catalogue, stage, output) for output in catalogue.assets(stage)],
+        pool=translator.pool(stage),
+    )
+    def run_stage(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+        yield from _materialize(context, root, name, translator)
+
+    return run_stage
+
+
+def _spec(project: Project, catalogue: Catalogue, stage: Stage, output: Output) -> dg.AssetSpec:
+    translator = catalogue.translator
+    return dg.AssetSpec(
+        key=catalogue.keys[output.path],
+        deps=[catalogue.keys[path] for path in catalogue.upstream(stage)],
+        description=translator.description(stage, output),
+        group_name=translator.group(stage, output),
+        kinds=translator.kinds(stage, output),
+        code_version=catalogue.code_version(stage, project),
+        metadata=report.declared(stage, output),
+    )
+
+
+def _materialize(
+    context: dg.AssetExecutionContext, root: Path, name: str, translator: Translator
+) -> Iterator[dg.MaterializeResult]:
+    """Run one stage through dvc, after those that write what it reads without its being an asset."""
+    before = Catalogue(graph.settled(root).values(), translator)
+    with runner.started(root, *before.prerequisites(before.stages[name]), name) as run:
+        try:
+            for line in filter(None, run):
+                context.log.info(line)
+        except runner.DvcError as failure:
+            raise dg.Failure(f"{name}: {failure}", allow_retries=False) from None
+    after = Catalogue(graph.settled(root).values(), translator)
+    stage = after.stages[name]
+    yield from results(root, after, stage, outcome=run.outcomes[name], shown=translator.shown(stage))

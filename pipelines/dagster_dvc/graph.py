@@ -1,0 +1,206 @@
+"""What ``dvc.yaml`` declares and what ``dvc.lock`` recorded, as plain records.
+
+DVC parses its own files (``foreach``, ``matrix``, ``vars``, ``wdir``, several files, ``.dvc`` files), so that this can
+never read them differently. No lock is taken and nothing is written. Importing this module costs nothing; the first
+`opened` costs dvc's import, 0.3 s.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from dvc.output import Output as DvcOutput
+    from dvc.repo import Repo
+    from dvc.stage import Stage as DvcStage
+
+Parameters = Mapping[str, Mapping[str, Any]]  # file -> key -> value
+
+
+@dataclass(frozen=True)
+class Output:
+    """One entry under ``outs``, ``metrics`` or ``plots``; `version` is its hash in dvc.lock, None if it never ran."""
+
+    path: str
+    role: Literal["data", "metric", "plot"] = "data"
+    version: str | None = None
+    size_bytes: int | None = None
+    description: str | None = None
+    plot: Mapping[str, Any] = field(default_factory=dict)
+    hints: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a result depends on: now, as declared, or then, as dvc.lock recorded it. `inputs`: path -> hash."""
+
+    command: str | tuple[str, ...] | None
+    parameters: Parameters
+    inputs: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a dvc.yaml, or one ``.dvc`` file, which has no command.
+
+    `name` is how the dvc command addresses it from the project's root: ``train``, ``train@small``,
+    ``sub/dvc.yaml:train`` or ``data.csv.dvc``. `recorded` is None until it ran. `hints` are what stands under
+    ``meta: {dagster: ...}``.
+    """
+
+    name: str
+    folder: str
+    description: str | None
+    frozen: bool
+    outputs: tuple[Output, ...]
+    declared: Recipe
+    recorded: Recipe | None
+    hints: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The paths it reads."""
+        return tuple(self.declared.inputs)
+
+
+def overlaps(one: str, other: str) -> bool:
+    """Whether two paths are the same or one lies inside the other."""
+    parts = PurePosixPath(one).parts, PurePosixPath(other).parts
+    shared = min(map(len, parts))
+    return parts[0][:shared] == parts[1][:shared]
+
+
+class Project:
+    """A DVC project that is open for reading; made by `opened`."""
+
+    def __init__(self, repo: Repo):
+        self._repo = repo
+        self._read: dict[str, DvcOutput] = {}
+        self._found: dict[str, str | None] = {}
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds ``.dvc``."""
+        return Path(self._repo.root_dir)
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """dvc's lock on the whole repository, which it holds whenever it writes."""
+        return self._repo.lock
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """Every stage, in the order of the files that declare them."""
+        return tuple(self._stage(stage) for stage in self._repo.index.stages)
+
+    def found(self, path: str) -> str | None:
+        """The hash of what lies at `path` now; None where nothing does, or where only a network could tell.
+
+        Only paths that some stage reads, or that a ``.dvc`` file follows, are known here. DVC keeps hashes by time and
+        size, so a second look at a large folder is cheap.
+        """
+        _ = self.stages
+        if path not in self._found:
+            item = self._read[path]
+            here = item.protocol == "local" and item.exists
+            self._found[path] = item.get_hash().value if here else None
+        return self._found[path]
+
+    def _stage(self, stage: DvcStage) -> Stage:
+        inputs = [item for item in stage.deps if item not in stage.params]
+        self._read |= {self._path(item): item for item in inputs}
+        if stage.cmd is None:
+            self._read |= {self._path(item): item for item in stage.outs}
+        file = self._relative(stage.path)
+        return Stage(
+            name=_address(file, getattr(stage, "name", None)),
+            folder=PurePosixPath(file).parent.as_posix(),
+            description=stage.desc,
+            frozen=stage.frozen,
+            outputs=tuple(self._output(item) for item in stage.outs),
+            declared=Recipe(_command(stage.cmd), _declared(stage), {self._path(item): None for item in inputs}),
+            recorded=self._recorded(stage, inputs),
+            hints=_hints(stage.meta),
+        )
+
+    def _output(self, item: DvcOutput) -> Output:
+        return Output(
+            path=self._path(item),
+            role="metric" if item.metric else "plot" if item.plot else "data",
+            version=item.hash_info.value if item.hash_info else None,
+            size_bytes=item.meta.size,
+            description=item.annot.desc,
+            plot=item.plot if isinstance(item.plot, dict) else {},
+            hints=_hints(item.annot.meta),
+        )
+
+    def _recorded(self, stage: DvcStage, inputs: list[DvcOutput]) -> Recipe | None:
+        entry = _lock_entry(stage)
+        if entry is None:
+            return None
+        return Recipe(
+            _command(entry.get("cmd")),
+            entry.get("params", {}),
+            {self._path(item): item.hash_info.value if item.hash_info else None for item in inputs},
+        )
+
+    def _path(self, item: DvcOutput) -> str:
+        return self._relative(item.fs_path) if item.protocol == "local" else str(item.def_path)
+
+    def _relative(self, path: str) -> str:
+        return Path(os.path.relpath(path, self._repo.root_dir)).as_posix()
+
+
+@contextmanager
+def opened(root: str | os.PathLike[str]) -> Iterator[Project]:
+    """The DVC project at `root`, for reading."""
+    from dvc.repo import Repo
+
+    with Repo(os.fspath(root)) as repo:
+        yield Project(repo)
+
+
+def settled(root: str | os.PathLike[str]) -> dict[str, Stage]:
+    """Name -> stage of the DVC project at `root`, once no dvc is writing: dvc rewrites its dvc.lock in place."""
+    from dvc.lock import LockError
+
+    with opened(root) as project:
+        while True:
+            try:
+                with project.lock:
+                    return {stage.name: stage for stage in project.stages}
+            except LockError:  # after 3 s; a large commit takes longer
+                continue
+
+
+def _address(file: str, name: str | None) -> str:
+    if name is None:
+        return file
+    return name if file == "dvc.yaml" else f"{file}:{name}"
+
+
+def _command(command: str | list[str] | None) -> str | tuple[str, ...] | None:
+    return tuple(command) if isinstance(command, list) else command
+
+
+def _declared(stage: DvcStage) -> dict[str, dict[str, Any]]:
+    return {parameter.def_path: dict(parameter.read_params()) for parameter in stage.params}
+
+
+def _lock_entry(stage: DvcStage) -> dict[str, Any] | None:
+    """What dvc.lock holds of the stage; for a ``.dvc`` file, which is its own record, that it is there."""
+    if stage.cmd is None:
+        return {}
+    recorded = stage.dvcfile.lockfile_contents.get("stages", {})
+    return recorded.get(getattr(stage, "name", None))
+
+
+def _hints(meta: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    hints = (meta or {}).get("dagster", {})
+    return hints if isinstance(hints, Mapping) else {}

@@ -1,0 +1,152 @@
+"""The one way by which anything but a person starts dvc.
+
+`started` runs stages through ``dvc --wait-for-lock repro --single-item``: exactly the stages that are named, in that
+order, each only if it changed; who drives the graph (Dagster, say) decides what comes before. Or all of them. It waits
+its turn and says for whom, passes on what dvc prints, line by line, and knows afterwards what became of each stage.
+Leaving the block early, by any exception, a signal or this process's death, ends everything it started; see `keeper`.
+
+    with runner.started(root, "design", "corpus") as run:
+        for line in run:
+            print(line)
+    run.outcomes  # {"design": "unchanged", "corpus": "restored"}
+
+In a terminal ``run.watch()`` shows dvc as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from pipelines.dagster_dvc import graph, turn
+
+Outcome = Literal["executed", "restored", "unchanged"]
+
+# What dvc says as it comes to a stage, and what that means.
+TELLS: tuple[tuple[re.Pattern[str], Outcome], ...] = (
+    (re.compile(r"Running stage '(.+)':$"), "executed"),
+    (re.compile(r"Stage '(.+)' is cached - skipping run, checking out outputs$"), "restored"),
+    (re.compile(r"(?:Stage )?'(.+)' didn't change, skipping$"), "unchanged"),
+    (re.compile(r"Verifying (?:outputs|data sources) in (?:frozen )?stage: '(.+)'$"), "unchanged"),
+)
+BUSY = "is busy, it is being blocked by:"
+KEPT_LINES = 40
+
+
+class DvcError(Exception):
+    """dvc ended with an error: its exit code and the last lines that were printed."""
+
+    def __init__(self, code: int, lines: list[str]):
+        self.code = code
+        self.lines = lines
+        super().__init__("\n".join([f"dvc ended with exit code {code}", *lines]))
+
+
+class Run:
+    """Stages on their way: the lines that are printed, and the outcome of each stage that dvc has come to."""
+
+    def __init__(self, root: Path, names: tuple[str, ...], options: tuple[str, ...]):
+        self.outcomes: dict[str, Outcome] = {}
+        self._root = root
+        self._names = names
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        """Lines, until all is done; DvcError if dvc failed. Iterated once."""
+        while True:
+            yield from self._turn()
+            self._start(subprocess.PIPE)
+            last: deque[str] = deque(maxlen=KEPT_LINES)
+            for line in self._lines():
+                self._notice(line)
+                last.append(line)
+                yield line
+            code = self._wait()
+            if code == 0:
+                return
+            if not any(BUSY in line for line in last):  # another dvc may have come first: then wait again
+                raise DvcError(code, list(last))
+
+    def stop(self) -> None:
+        """End what is running, and come back when nothing of it is left."""
+        if self._process:
+            self._process.send_signal(signal.SIGTERM)  # not sent to one that has ended
+            self._wait()
+
+    def watch(self) -> int:
+        """As iterating, but all is printed where this process prints, with progress bars drawn. Gives the exit code."""
+        for line in self._turn():
+            print(line, file=sys.stderr)
+        return self._start(None).wait()
+
+    def _turn(self) -> Iterator[str]:
+        yield from turn.await_turn(self._root, [])  # while somebody writes, nobody can tell what the stages are
+        declared = graph.settled(self._root)
+        for name in self._names:
+            if name not in declared:
+                raise DvcError(1, [f"no stage {name!r} in {self._root}; there are {', '.join(declared)}"])
+        yield from turn.await_turn(self._root, [declared[name] for name in self._names or declared])
+
+    def _start(self, output: int | None) -> subprocess.Popen[bytes]:
+        keeper = [sys.executable, "-P", str(Path(__file__).with_name("keeper.py")), str(os.getpid())]
+        self._process = subprocess.Popen(
+            [*keeper, *self._command()],
+            cwd=self._root,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output and subprocess.STDOUT,
+            start_new_session=True,
+        )
+        return self._process
+
+    def _lines(self) -> Iterator[str]:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        for raw in self._process.stdout:
+            # A progress bar redraws its line; only how it ended is worth a line here.
+            yield raw.decode(errors="replace").rstrip().rpartition("\r")[2]
+
+    def _command(self) -> list[str]:
+        single = ["--single-item"] if self._names else []
+        return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *single, *self._options, *self._names]
+
+    def _notice(self, line: str) -> None:
+        for pattern, outcome in TELLS:
+            if found := pattern.match(line):
+                self.outcomes[found[1]] = outcome
+
+    def _wait(self) -> int:
+        assert self._process is not None
+        if self._process.stdout and not self._process.stdout.closed:
+            with self._process.stdout as unread:
+                unread.read()  # else its writer would wait for a reader
+        return self._process.wait()
+
+
+@contextmanager
+def started(root: str | os.PathLike[str], *names: str, options: tuple[str, ...] = ()) -> Iterator[Run]:
+    """The named stages, those alone and in that order, or without a name the whole pipeline as ``dvc repro`` would.
+
+    `options` go to ``dvc repro`` as they are (``--force``, ``--pull``). Iterate over the result to run it.
+    """
+    run = Run(Path(root).resolve(), names, options)
+    try:
+        yield run
+    finally:
+        run.stop()
+
+
+def _environment() -> dict[str, str]:
+    """This interpreter first on the path, as the ``python`` of a stage's command; lines as they are printed."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
