@@ -50,15 +50,15 @@ def _sequence(value: Any) -> Any:
 Listed = BeforeValidator(_sequence)
 """For a field that holds a tuple and is written as a list: `Annotated[tuple[Count, ...], Listed]`."""
 
-Count = Annotated[int, BeforeValidator(_integral), Field(ge=1)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(_integral)]
 """A whole number from 1 on; 8.0 and 1e6 are whole."""
-Natural = Annotated[int, BeforeValidator(_integral), Field(ge=0)]
+Natural = Annotated[int, Field(ge=0), BeforeValidator(_integral)]
 """A whole number from 0 on."""
 Real = Annotated[float, BeforeValidator(_real)]
 """A finite number."""
-Positive = Annotated[float, BeforeValidator(_real), Field(gt=0)]
+Positive = Annotated[float, Field(gt=0), BeforeValidator(_real)]
 """A finite number above 0."""
-Fraction = Annotated[float, BeforeValidator(_real), Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(_real)]
 """A number from 0 to 1."""
 Words = Annotated[tuple[str, ...], Listed]
 """A list of words."""
