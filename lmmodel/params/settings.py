@@ -133,7 +133,7 @@ def _text(problem: ErrorDetails, settings: type[BaseModel]) -> str:
         return _mismatch(value, _NEEDS[kind])
     if kind in _BOUNDS:
         words, name = _BOUNDS[kind]
-        return f"{_quoted(value)} should be {words} {context[name]:,}"
+        return f"{_quoted(value)} should be {words} {context[name]:,g}"
     if kind == "finite_number":
         return f"{_quoted(value)} is not a finite number"
     return problem["msg"] if kind == "refused" else f"{_quoted(value)}: {problem['msg']}"
