@@ -1,0 +1,126 @@
+"""This project in Dagster: eight assets and their checks. ``dagster dev`` finds it.
+
+Everything but the checks follows from ``dvc.yaml``. One stage runs at a time in a run: all of them use every core, and a
+process of its own for each would cost 3 s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from lmmodel import folder
+from lmmodel.params.refusal import Refusal
+from pipelines import design, parameters, paths
+from pipelines.dagster_dvc import assets, sensor
+from pipelines.dagster_dvc.checks import Finding, check
+from pipelines.dagster_dvc.translator import Translator
+
+ROUND_TRIPS = 500
+
+
+class Plans(Translator):
+    """Knows what design will write without running it, so that a change shows at once on the stage that it touches."""
+
+    def foreseen(self, path: str) -> str | None:
+        """The md5 of a plan as params.yaml and the code have it now; None while they cannot be read."""
+        content = self._outputs.get(path)
+        if content is None:
+            return None
+        return hashlib.md5(folder.canonical(content).encode(), usedforsecurity=False).hexdigest()
+
+    @cached_property
+    def _outputs(self) -> dict[str, dict[str, Any]]:
+        try:
+            return design.outputs(parameters.read())
+        except Refusal:
+            return {}
+
+
+def no_group_on_both_sides() -> Finding:
+    """No group of documents is in train and in validation."""
+    corpus = paths.stage("corpus").output
+    return _apart(_groups(corpus, "train"), _groups(corpus, "validation"))
+
+
+def no_group_on_both_sides_with_documents() -> Finding:
+    """No group that dialogues are judged on is in what any training sees, documents included, nor the reverse."""
+    sources = paths.stage("corpus").output, paths.stage("dialogues").output
+    train, validation = (set().union(*(_groups(source, side) for source in sources)) for side in ("train", "validation"))
+    return _apart(train, validation)
+
+
+def text_survives_the_round_trip() -> Finding:
+    """Held-out documents, encoded and decoded, are what they were, letter by letter."""
+    from lmmodel.text import documents
+    from lmmodel.text.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(paths.stage("tokenizer").output)
+    some = list(islice(documents.read(paths.stage("corpus").output, "validation"), ROUND_TRIPS))
+    lost = [item.id for item in some if tokenizer.decode(tokenizer.encode(item.text)) != item.text]
+    return Finding([f"{name} does not come back as it was" for name in lost], {"documents": len(some)})
+
+
+def checksums_match() -> Finding:
+    """Every shard holds the bytes that its index says."""
+    try:
+        index = folder.verify(paths.stage("shards").output)
+    except Refusal as refusal:
+        return Finding([str(refusal)])
+    return Finding([], {"files": len(index["files"]), "bytes": sum(file["bytes"] for file in index["files"].values())})
+
+
+def pretraining_learnt() -> Finding:
+    """The loss on held-out text is a number, and lower than guessing every token alike gives: ln(vocabulary)."""
+    return _learnt("pretrain")
+
+
+def finetuning_learnt() -> Finding:
+    """The loss on held-out answers is a number, and lower than guessing every token alike gives: ln(vocabulary)."""
+    return _learnt("finetune")
+
+
+def _apart(train: set[str], validation: set[str]) -> Finding:
+    both = sorted(train & validation)
+    return Finding(
+        [f"{group} is in train and in validation" for group in both],
+        {"train_groups": len(train), "validation_groups": len(validation)},
+    )
+
+
+def _groups(source: Path, side: str) -> set[str]:
+    from pyarrow import parquet
+
+    return set(parquet.read_table(source / f"{side}.parquet", columns=["group"]).column("group").to_pylist())
+
+
+def _learnt(stage: str) -> Finding:
+    metrics = json.loads(paths.stage(stage).metrics.read_text(encoding="utf-8"))
+    loss_nats = metrics["validation_loss_nats"]
+    guessing_nats = math.log(json.loads(paths.DECLARATION.read_text(encoding="utf-8"))["vocab_size"])
+    wrong = [] if loss_nats < guessing_nats else [f"{loss_nats:.3f} nats are not below {guessing_nats:.3f}"]
+    return Finding(wrong, {"validation_loss_nats": loss_nats, "guessing_nats": guessing_nats})
+
+
+TRANSLATOR = Plans()
+
+defs = dg.Definitions(
+    assets=assets.load(Path(), TRANSLATOR),
+    asset_checks=[
+        check("corpus", no_group_on_both_sides, blocking=True),
+        check("tokenizer", text_survives_the_round_trip, blocking=True),
+        check("shards", checksums_match, blocking=True),
+        check("dialogues", no_group_on_both_sides_with_documents, blocking=True),
+        check("pretrain", pretraining_learnt),
+        check("finetune", finetuning_learnt),
+    ],
+    sensors=[sensor.watch(Path(), TRANSLATOR)],
+    executor=dg.in_process_executor,
+)
