@@ -1,0 +1,63 @@
+"""Where a number that is not finite came from: the batch once more, module by module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lmmodel.learning.loss import Batch, Losses
+
+
+def first_bad(objective: Callable[[Batch], Losses], model: nn.Module, batch: Batch) -> str:
+    """What first was not finite when `batch` goes forward and back, in words; uncompiled, gradients left as they were.
+
+    A module comes after its parts, so the first that is named is the innermost.
+    """
+    for name, parameter in model.named_parameters():
+        if not _finite(parameter):
+            return f"the weights {name} already hold {_what(parameter)}"
+    found: list[str] = []
+    hooks = [module.register_forward_hook(_watch(name, found)) for name, module in model.named_modules() if name]
+    gradients = {parameter: parameter.grad for parameter in model.parameters()}
+    try:
+        objective(batch).total.backward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for parameter, gradient in gradients.items():
+            parameter.grad = gradient
+    return found[0] if found else "no module's output and no gradient of one; the loss itself"
+
+
+def _watch(name: str, found: list[str]) -> Callable[[nn.Module, Any, Any], None]:
+    def look(module: nn.Module, inputs: Any, output: Any) -> None:
+        for tensor in _tensors(output):
+            if not _finite(tensor):
+                found.append(f"the output of {name} ({type(module).__module__}) holds {_what(tensor)}")
+            elif tensor.requires_grad:
+                tensor.register_hook(back)
+
+    def back(gradient: Tensor) -> None:
+        if not _finite(gradient):
+            found.append(f"all outputs are finite, but the gradient that comes back to {name} holds {_what(gradient)}")
+
+    return look
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, list | tuple):
+        for part in output:
+            yield from _tensors(part)
+
+
+def _finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+
+
+def _what(tensor: Tensor) -> str:
+    return "nan" if bool(torch.isnan(tensor).any()) else "inf"

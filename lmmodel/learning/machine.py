@@ -1,0 +1,93 @@
+"""What this machine is, as far as it decides bytes: device, instruction set, threads, and what it computes in.
+
+Everything here follows from capabilities, never from a timing or from free memory, which could fall either way.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from lmmodel.params.refusal import Refusal
+
+_BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "amx_tile", "arm_bf16", "bf16")
+
+
+def devices() -> tuple[str, ...]:
+    """The kinds of device that are here, the fastest first."""
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    return tuple(name for name, here in found.items() if here)
+
+
+def device(wanted: str) -> str:
+    """The device meant by `launch.device`; a Refusal when this machine has none."""
+    here = devices()
+    if wanted == "auto":
+        return here[0]
+    if wanted not in here:
+        raise Refusal(f"params.yaml: launch.device '{wanted}' is not on this machine, which has {', '.join(here)}")
+    return wanted
+
+
+def precision(wanted: str, device: str) -> str:
+    """`auto` settled: bfloat16 where `device` computes in it, float32 where it would only be imitated."""
+    if wanted != "auto":
+        return wanted
+    return "bfloat16" if computes_in_bfloat16(device) else "float32"
+
+
+def computes_in_bfloat16(device: str) -> bool:
+    """Whether `device` has instructions for products of bfloat16."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device == "cpu" and any(instructions().get(name, False) for name in _BFLOAT16_INSTRUCTIONS)
+
+
+def instructions() -> dict[str, bool]:
+    """Instruction sets of the processor by name, as far as this torch can tell."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return {name: value for name, value in torch.cpu.get_capabilities().items() if isinstance(value, bool)}
+    return {"avx512_bf16": torch.cpu._is_avx512_bf16_supported(), "amx_tile": torch.cpu._is_amx_tile_supported()}
+
+
+def compiler() -> bool:
+    """Whether Inductor finds a compiler for what it writes for a processor."""
+    named = os.environ.get("CXX")
+    return any(shutil.which(name) for name in ([named] if named else ["g++", "clang++", "c++"]))
+
+
+def record(device: str) -> dict[str, str]:
+    """What of the machine a result depends on, without a name that would tell one machine from its like."""
+    bfloat16 = "bfloat16" if computes_in_bfloat16("cpu") else "no bfloat16"
+    processor = f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {bfloat16}"
+    shown = torch.cuda.get_device_name() if device == "cuda" else device
+    return {"device": shown, "processor": processor, "system": platform.system(), "torch": torch.__version__}
+
+
+@contextmanager
+def determined(device: str, threads: int) -> Iterator[None]:
+    """Inside, the same computation gives the same bits; what was set before is put back.
+
+    Without it compiled training on a CPU gave five results in six runs: the embedding's backward adds atomically. On a
+    GPU an operation that has no such form only warns.
+    """
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic: Any = torch.utils.deterministic
+    filled = deterministic.fill_uninitialized_memory
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
+    deterministic.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1], warn_only=warned)
+        deterministic.fill_uninitialized_memory = filled

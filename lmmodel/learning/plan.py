@@ -1,0 +1,151 @@
+"""What a training will do, decided once at step 0, written down, and read back by one that goes on.
+
+Whatever says `auto` is settled here, from what is to be done and what the machine can, never from a timing: the same
+parameters on the same kind of machine always give the same plan.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lmmodel.folder import canonical
+from lmmodel.learning import machine
+from lmmodel.learning.settings import Budget, Finetune, Launch, Pretrain
+from lmmodel.params.refusal import Refusal
+
+_MICRO_TOKENS = {"cpu": 2048, "cuda": 65_536, "mps": 16_384}
+# What an uncompiled step does in a second, and what of that time compiling saves; on a processor for each core.
+_FLOPS_PER_SECOND = {("cpu", "float32"): 4e10, ("cpu", "bfloat16"): 1e11, ("cuda", "bfloat16"): 2e14}
+_COMPILING_SAVES, _COMPILING_SECONDS = 0.3, 30.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to do: a model of so many parameters and training FLOPs a token, rows of `context` tokens, data."""
+
+    parameters: int
+    flops_per_token: float
+    context: int
+    tokens_per_epoch: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`steps` of `sequences` rows of `context` tokens, `micro_sequences` of them at once.
+
+    validations: the steps after which the model is put to text that it never learns from.
+    """
+
+    steps: int
+    sequences: int
+    micro_sequences: int
+    context: int
+    validations: tuple[int, ...]
+    device: str
+    threads: int
+    precision: str
+    compiled: bool
+
+    @property
+    def batch_tokens(self) -> int:
+        """Between two updates."""
+        return self.sequences * self.context
+
+    def record(self) -> dict[str, Any]:
+        """The part of the platform that was decided here, for the checkpoint."""
+        kept = ("threads", "precision", "compiled", "micro_sequences")
+        return {name: getattr(self, name) for name in kept} | machine.record(self.device)
+
+
+def decide(section: Pretrain | Finetune, launch: Launch, work: Work, *, stage: str) -> Plan:
+    """The plan of `stage`; a Refusal names the key of params.yaml that does not fit."""
+    if section.batch_tokens % work.context:
+        least = section.batch_tokens // work.context * work.context
+        raise Refusal(
+            f"params.yaml: {stage}.batch_tokens {section.batch_tokens:,} is not a whole number of sequences of "
+            f"model.context {work.context:,}: {least or work.context:,} or {least + work.context:,} is"
+        )
+    device = machine.device(launch.device)
+    precision = machine.precision(section.precision, device)
+    steps, sequences = _steps(section, work), section.batch_tokens // work.context
+    plan = Plan(
+        steps=steps,
+        sequences=sequences,
+        micro_sequences=_micro(launch.micro_batch_sequences, sequences, _MICRO_TOKENS[device] // work.context),
+        context=work.context,
+        validations=evenly(steps, section.validation.times),
+        device=device,
+        threads=_threads(),
+        precision=precision,
+        compiled=False,
+    )
+    return replace(plan, compiled=_compiled(launch.compile, plan, work))
+
+
+def kept(scratch: Path) -> Plan | None:
+    """The plan that was written into `scratch` when this training began."""
+    path = scratch / "plan.json"
+    if not path.is_file():
+        return None
+    told = json.loads(path.read_text(encoding="utf-8"))
+    return Plan(**{**told, "validations": tuple(told["validations"])})
+
+
+def keep(plan: Plan, scratch: Path) -> None:
+    """Write `plan` down, whole or not at all."""
+    partial = scratch / "plan.json.partial"
+    partial.write_text(canonical(asdict(plan)), encoding="utf-8")
+    partial.replace(scratch / "plan.json")
+
+
+def evenly(steps: int, times: int) -> tuple[int, ...]:
+    """`times` numbers of steps, evenly spaced, the last of them `steps`; fewer where there are fewer steps."""
+    return tuple(sorted({round(steps * (n + 1) / times) for n in range(times)} - {0}))
+
+
+def tokens(budget: Budget, work: Work) -> float:
+    """What `budget` comes to in tokens."""
+    if budget.tokens is not None:
+        return budget.tokens
+    if budget.epochs is not None:
+        return budget.epochs * work.tokens_per_epoch
+    if budget.flops is not None:
+        return budget.flops / work.flops_per_token
+    assert budget.tokens_per_parameter is not None
+    return budget.tokens_per_parameter * work.parameters
+
+
+def _steps(section: Pretrain | Finetune, work: Work) -> int:
+    """As many whole batches as the budget pays for, and at least one."""
+    return max(1, int(tokens(section.budget, work) / section.batch_tokens))
+
+
+def _micro(wanted: int | str, sequences: int, target: int) -> int:
+    """Rows at once: as told, or at most `target` in parts as equal as can be, of one size where that costs little."""
+    most = min(sequences, max(1, target) if wanted == "auto" else int(wanted))
+    if wanted == "auto":
+        equal = [size for size in range(most, most // 2, -1) if sequences % size == 0]
+        return equal[0] if equal else -(-sequences // -(-sequences // most))
+    return most
+
+
+def _compiled(wanted: bool | str, plan: Plan, work: Work) -> bool:
+    """Whether torch.compile pays for itself, where the choice is left open: what it saves against what it takes."""
+    if wanted != "auto":
+        return bool(wanted)
+    rate = _FLOPS_PER_SECOND.get((plan.device, plan.precision))
+    if rate is None or (plan.device == "cpu" and not machine.compiler()):
+        return False
+    flops = plan.steps * plan.batch_tokens * work.flops_per_token
+    seconds = flops / rate / (plan.threads if plan.device == "cpu" else 1)
+    return seconds * _COMPILING_SAVES > _COMPILING_SECONDS
+
+
+def _threads() -> int:
+    import torch
+
+    return int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads())

@@ -1,0 +1,228 @@
+"""The one training loop, a generator of reports.
+
+    training = Training(model, batches, plan=..., section=..., seed=..., byte_lengths_V=..., scratch=...)
+    for report in training.run():
+        ...
+
+Step n is a pure function of what is saved after step n - 1: its batch follows from (seed, n), its rate from n, and what
+draws at random is seeded by (seed, n). So a training that is killed at any moment goes on from what it last saved, and
+ends in the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmmodel.architecture.roles import roles
+from lmmodel.learning import machine, saving, validation
+from lmmodel.learning.blame import first_bad
+from lmmodel.learning.loss import Batch, Losses, Objective
+from lmmodel.learning.pace import Pace
+from lmmodel.learning.plan import Plan
+from lmmodel.learning.reports import Began, Report, Said, Saved, Stepped, Validated
+from lmmodel.learning.settings import Finetune, Pretrain
+from lmmodel.learning.stopping import Stop, listening
+from lmmodel.learning.update import Update
+from lmmodel.learning.weights import Weights
+from lmmodel.params.refusal import Refusal
+
+if TYPE_CHECKING:
+    from lmmodel.architecture.model import Model
+    from lmmodel.text.batches import TokenBatch
+
+SAVE_SECONDS = 30.0
+"""Between two saved states: about what a kill costs. When they are made changes nothing in the result."""
+
+
+class Batches(Protocol):
+    """What a training learns from: batch n, always the same, and what it never learns from."""
+
+    def batch(self, step: int) -> TokenBatch: ...  # noqa: D102
+
+    def validation(self, tokens: int) -> Iterator[TokenBatch]: ...  # noqa: D102
+
+
+class Training:
+    """A model on its way through a plan. `rows` is its curve so far, one row for each validation."""
+
+    def __init__(
+        self,
+        model: Model,
+        batches: Batches,
+        *,
+        plan: Plan,
+        section: Pretrain | Finetune,
+        seed: int,
+        byte_lengths_V: np.ndarray,
+        scratch: Path,
+        save_seconds: float = SAVE_SECONDS,
+    ) -> None:
+        self.model, self.batches, self.plan, self.section = model.to(plan.device), batches, plan, section
+        self.seed, self.byte_lengths_V, self.scratch, self.save_seconds = seed, byte_lengths_V, scratch, save_seconds
+        self.weights = Weights(self.model, precision=plan.precision)
+        self.update = Update(
+            self.weights.masters,
+            roles=roles(self.model),
+            optimizer=section.optimizer,
+            schedule=section.schedule,
+            clip=section.clip,
+            dtype=self.weights.dtype,
+        )
+        self.objective = Objective(self.model)
+        self._forward: Callable[[Batch], Losses] = self.objective
+        if plan.compiled:
+            self._forward = torch.compile(self.objective, dynamic=False)
+        self.step = 0
+        self.rows: list[dict[str, float]] = []
+        self._sums = {"nats": 0.0, "tokens": 0.0}  # of the training loss since the last row
+
+    def run(self) -> Iterator[Report]:
+        """Train from where it stands to the end of the plan; the model is left in float32."""
+        with machine.determined(self.plan.device, self.plan.threads), listening() as stop:
+            self._resume()
+            yield Began(self.plan, self.step)
+            if self.plan.compiled and self.step < self.plan.steps:
+                yield Said("compiling the step, which takes a quarter of a minute or two the first time")
+            pace, saved = Pace(self.plan.steps - self.step), time.monotonic()
+            while self.step < self.plan.steps:
+                yield self._advance(pace)
+                if self.step in self.plan.validations:
+                    yield self._validate()
+                if stop.asked or time.monotonic() - saved >= self.save_seconds or self.step == self.plan.steps:
+                    self._save()
+                    yield Saved(self.step)
+                    saved = time.monotonic()
+                self._leave_if(stop)
+            self.weights.settle()
+
+    def _leave_if(self, stop: Stop) -> None:
+        if stop.asked and self.step < self.plan.steps:
+            done = f"after step {self.step:,} of {self.plan.steps:,}"
+            raise Refusal(f"stopped by {stop.asked} {done}; it is saved, and `dvc repro` goes on from there")
+
+    # --- one step
+
+    def _advance(self, pace: Pace) -> Stepped:
+        """Gradients of the whole batch, summed over its parts; then one update."""
+        torch.manual_seed(_mixed(self.seed, self.step))
+        batch = self.batches.batch(self.step)
+        tokens = _weight(batch)
+        reports: dict[str, Tensor] = {}
+        nats = torch.zeros((), device=self.plan.device)
+        for part in self._parts(batch, self.plan.micro_sequences):
+            losses = self._forward(part)
+            (losses.total / tokens).backward()
+            self.weights.gather()
+            nats += losses.nats
+            reports = {name: value + reports.get(name, 0) for name, value in losses.reports.items()}
+        norm, fraction = self.update.norm(), (self.step + 0.5) / self.plan.steps
+        loss_nats, gradient_norm = float(nats) / tokens, float(norm)
+        if not (math.isfinite(loss_nats) and math.isfinite(gradient_norm)):
+            self._refuse(batch, loss_nats)
+        self.update.apply(fraction, norm)
+        self.weights.publish()
+        self._adapt(reports)
+        self.step += 1
+        self._sums = {"nats": self._sums["nats"] + loss_nats * tokens, "tokens": self._sums["tokens"] + tokens}
+        speed, left = pace.step(self.plan.batch_tokens)
+        done = self.step * self.plan.batch_tokens
+        return Stepped(self.step, done, loss_nats, gradient_norm, self.update.rate(fraction), speed, left)
+
+    def _parts(self, batch: TokenBatch, rows: int) -> Iterator[Batch]:
+        for first in range(0, len(batch.tokens_BT), rows):
+            yield self._on_device(batch, slice(first, first + rows))
+
+    def _on_device(self, batch: TokenBatch, rows: slice) -> Batch:
+        """Some rows as tensors, weights always among them: so all batches share one compiled step."""
+        weights_BT = batch.weights_BT
+        if weights_BT is None:
+            weights_BT = np.ones(batch.tokens_BT.shape, dtype=np.float32)
+        whole = batch._replace(weights_BT=weights_BT)
+        there = {k: torch.from_numpy(v[rows]).to(self.plan.device) for k, v in whole._asdict().items() if v is not None}
+        return Batch(**there)
+
+    def _adapt(self, reports: dict[str, Tensor]) -> None:
+        if reports:
+            with torch.no_grad():
+                self.model.adapt(reports)
+
+    def _refuse(self, batch: TokenBatch, loss_nats: float) -> None:
+        """Say where what is not finite came from, and keep the state before it."""
+        cause = ""
+        for part in self._parts(batch, self.plan.micro_sequences):
+            cause = cause or first_bad(self.objective, self.model, part)
+        if all(bool(torch.isfinite(master).all()) for master in self.weights.masters.values()):
+            self._save()
+        what = f"the loss is {loss_nats}" if not math.isfinite(loss_nats) else "a gradient is not finite"
+        kept = saving.states(self.scratch)
+        state = f"The state before it is in {kept[-1]}." if kept else "No state had been saved."
+        raise Refusal(f"step {self.step + 1:,} of {self.plan.steps:,}: {what}; {cause}.\n{state}")
+
+    # --- what it is worth
+
+    def _validate(self) -> Validated:
+        """Validation text in the shape of the training's parts, with gradients: so one compiled step serves both."""
+        tally = validation.Tally(self.byte_lengths_V)
+        for batch in validation.filled(self.batches.validation(self.section.validation.tokens), self._rows()):
+            tally.add(batch, float(self._forward(self._on_device(batch, slice(None))).nats))
+        score, train = tally.score(), self._sums["nats"] / self._sums["tokens"]
+        done = self.step * self.plan.batch_tokens
+        self.rows.append(
+            {
+                "step": self.step,
+                "tokens": done,
+                "loss_nats": train,
+                "validation_loss_nats": score.loss_nats,
+                "validation_bits_per_byte": score.bits_per_byte,
+            }
+        )
+        self._sums = {"nats": 0.0, "tokens": 0.0}
+        return Validated(self.step, done, train, *score)
+
+    def _rows(self) -> int:
+        return min(self.plan.micro_sequences, self.plan.sequences)
+
+    # --- what is kept on the way
+
+    def _save(self) -> None:
+        tensors: dict[str, Tensor] = {f"weights/{name}": master for name, master in self.weights.masters.items()}
+        tensors |= {f"buffers/{name}": buffer for name, buffer in self.model.named_buffers()}
+        tensors |= {f"optimizer/{path}": value for path, value in self.update.state().items()}
+        facts: dict[str, Any] = {"step": self.step, "rows": self.rows, "sums": self._sums}
+        saving.save(self.scratch, self.step, tensors, facts)
+
+    def _resume(self) -> None:
+        """Go on from the newest saved state, where there is one."""
+        found = saving.latest(self.scratch)
+        if found is None:
+            return
+        tensors, facts = found
+        self.weights.restore(_under("weights/", tensors))
+        self.update.restore(_under("optimizer/", tensors))
+        buffers = dict(self.model.named_buffers())
+        for name, value in _under("buffers/", tensors).items():
+            buffers[name].copy_(value)
+        self.step, self.rows, self._sums = facts["step"], facts["rows"], facts["sums"]
+
+
+def _weight(batch: TokenBatch) -> float:
+    """How many tokens a batch counts for; 1 where it counts for none, since it is divided by."""
+    return float(batch.tokens_BT.size if batch.weights_BT is None else batch.weights_BT.sum()) or 1.0
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _mixed(seed: int, step: int) -> int:
+    """A seed of its own for each step."""
+    return int.from_bytes(sha256(f"{seed}:{step}".encode()).digest()[:7], "big")
