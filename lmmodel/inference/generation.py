@@ -1,8 +1,8 @@
 """Text, one token at a time: prompts of any lengths together, each as if it were alone.
 
 Prompts are padded on the left, and the padding is a document of its own, so that no token sees it. What the model
-remembers of earlier tokens is kept in its state; only the new token is computed. A row that fills the model's context
-goes on with the later half of it, read afresh.
+remembers of earlier tokens is kept in its state; only the new token is computed. When the state is full, all is read
+afresh: a row that has filled the model's context goes on with the later half of it.
 
 Nothing depends on who shares the batch: each prompt draws from a generator of its own, seeded by (seed, its place).
 """
@@ -106,7 +106,7 @@ class _Batch:
             state, logits_BV = self._read(seated)
             while True:
                 yield from self._take(seated, self._choose(logits_BV, seated))
-                if not self.live or any(len(self.seen[row]) > self.context for row in seated):
+                if not self.live or state.length == state.capacity:
                     break
                 state, seated = self._compact(state, seated)
                 logits_BV = self._go_on(state, seated)

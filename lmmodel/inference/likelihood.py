@@ -63,7 +63,7 @@ def windows(length: int, first: int, context: int) -> Iterator[Window]:
 def score(
     model: Model, passages: Sequence[Passage], *, advance: Callable[[int], None] | None = None
 ) -> list[Likelihood]:
-    """The likelihood of each of `passages`, in their order. `advance` hears how many have just been read to their end.
+    """The likelihood of each of `passages`, in their order. `advance` hears how many are done.
 
     ValueError where a passage has no token before its first scored one.
     """
@@ -75,6 +75,8 @@ def score(
     ]
     work.sort(key=lambda item: item[1].start - item[1].stop)
     nats, greedy = [0.0] * len(passages), [True] * len(passages)
+    if advance:
+        advance(sum(passage.first == len(passage.ids) for passage in passages))
     for batch in _batches(work):
         parts = _score_batch(model, [(passages[place].ids, window) for place, window in batch])
         for (place, _), (part_nats, part_greedy) in zip(batch, parts, strict=True):

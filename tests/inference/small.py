@@ -10,6 +10,7 @@ from torch import Tensor
 from lmmodel.architecture.model import Model, build
 from lmmodel.architecture.resolve import resolve
 from lmmodel.params.document import parse
+from lmmodel.text.tokenizer import Tokenizer, train
 
 CONTEXT = 16
 VOCABULARY = 40
@@ -39,3 +40,12 @@ model:
 def next_log_probabilities(of: Model, ids: list[int]) -> Tensor:
     """log p(next token | ids), by the whole model on one row: nothing shared with what is tested."""
     return torch.log_softmax(of(torch.tensor([ids]))[0, -1], dim=-1)
+
+
+@lru_cache(maxsize=2)
+def tokenizer(algorithm: str) -> Tokenizer:
+    """Bytes, or byte pairs of which many reach across words' ends."""
+    if algorithm == "byte":
+        return train([], algorithm="byte", vocab_size=261)
+    words = ["football", "footstep", "ballgame", "stepball", "game step", "a foot in the game", "step by step"]
+    return train([" ".join(words[i % 7 :] + words[: i % 7]) for i in range(50)], algorithm="bpe", vocab_size=320)

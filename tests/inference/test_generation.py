@@ -49,6 +49,13 @@ def test_a_stop_ends_its_own_row_and_is_not_said():
     assert expected[2] == []
 
 
+@settings(max_examples=20, deadline=None)
+@given(prompts=st.lists(PROMPT, min_size=2, max_size=5), stop=st.sets(st.integers(0, VOCABULARY - 1), max_size=12))
+def test_rows_that_stop_early_change_nothing_for_those_that_go_on(prompts, stop):
+    together = generate(model(), prompts, tokens=40, stop=stop)
+    assert together == [generate(model(), [prompt], tokens=40, stop=stop)[0] for prompt in prompts]
+
+
 def test_ended_hears_each_row_apart_and_finishes_it():
     lengths = {3: 1, 4: 7, 5: 12}
     prompts = [[3], [4], [5]]
