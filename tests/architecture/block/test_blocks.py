@@ -1,0 +1,67 @@
+"""Where a block puts its norms, and that each is sound with any part left out."""
+
+import pytest
+import torch
+
+from lmmodel.architecture.families import BLOCK
+from tests.architecture import properties
+
+
+@pytest.mark.parametrize("kind", BLOCK.names())
+def test_a_block_is_sound(kind):
+    made = properties.model(f"{{block: {kind}}}")
+    properties.assert_sound(made)
+    properties.assert_learns(made)
+
+
+@pytest.mark.parametrize("kind", BLOCK.names())
+def test_a_part_that_is_left_out_takes_its_norms_along(kind):
+    layers = "{mix: {feed_forward: none}, think: {attention: none}}"
+    made = properties.model(f"{{block: {kind}, layers: {layers}, pattern: [mix, think]}}")
+    properties.assert_learns(made)
+    both = sum(p.numel() for p in properties.model(f"{{block: {kind}}}", depth=1).parameters())
+    apart = sum(p.numel() for p in made.parameters())
+    shared = 32 if kind == "parallel" else 0  # one norm served both parts
+    assert apart == both + shared
+
+
+class Halves(torch.nn.Module):
+    """A part that gives a multiple of what it gets."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.times = times
+
+    def forward(self, x_BTD, span):
+        return self.times * x_BTD
+
+
+class Steps(torch.nn.Module):
+    """A norm that one can follow by hand: it adds one."""
+
+    def forward(self, x):
+        return x + 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        # x = 1, attention doubles, feed-forward triples, a norm adds one
+        ("prenorm", (1 + 2 * 2) + 3 * (5 + 1)),
+        ("postnorm", (1 + 2 + 1) * 4 + 1),
+        ("reordered", (1 + (2 + 1)) + (3 * 4 + 1)),
+        ("sandwich", (1 + (2 * 2 + 1)) + (3 * (6 + 1) + 1)),
+        ("parallel", 1 + 2 * 2 + 3 * 2),
+    ],
+)
+def test_norms_stand_where_the_formula_has_them(kind, expected):
+    block = BLOCK.load(kind)(
+        BLOCK.options(kind)(), None, attention=Halves(2), feed_forward=Halves(3), norm=lambda sizes: Steps()
+    )
+    assert block(torch.ones(1, 1, 1), None).item() == expected
+
+
+def test_only_postnorm_ends_normed():
+    assert [kind for kind in BLOCK.names() if BLOCK.load(kind).ends_normed] == ["postnorm"]
+    names = dict(properties.model("{block: postnorm}").named_modules())
+    assert isinstance(names["norm"], torch.nn.Identity)
