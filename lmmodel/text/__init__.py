@@ -1,0 +1,1 @@
+"""Documents -> tokens -> batches, and questions with answers. Nothing here knows torch or a model."""

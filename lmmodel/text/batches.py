@@ -1,0 +1,167 @@
+"""Tokens in batches: batch n is a pure function of the seed and n, however many processes share it.
+
+A window is `context` + 1 tokens, and one starts where another's last token stands, so that every token but the first
+is once a target. Dialogues share rows, none seeing another, and nothing is learnt but the answers. An epoch takes the
+windows, or the rows, in an order that is computed place by place, so resuming costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lmmodel.params.refusal import Refusal
+from lmmodel.text.dialogues import Dialogue, read, tokens_of_all
+from lmmodel.text.order import drawn, shuffled, spread
+from lmmodel.text.packing import fitted, packed
+from lmmodel.text.shards import Shards, Split
+from lmmodel.text.split import SPLITS, TRAIN, VALIDATION
+from lmmodel.text.tokenizer import Tokenizer
+
+_WHOLE = slice(None)
+
+
+class TokenBatch(NamedTuple):
+    """Rows of tokens and of those that follow them.
+
+    `documents_BT` numbers the documents of a row, None: a row is one. `weights_BT` is how much the loss at a place
+    counts, None: all alike.
+    """
+
+    tokens_BT: NDArray[np.int64]
+    targets_BT: NDArray[np.int64]
+    documents_BT: NDArray[np.int64] | None
+    weights_BT: NDArray[np.float32] | None
+
+
+class PretrainBatches:
+    """Windows of the documents. `separate` keeps the documents of a row apart: none sees another."""
+
+    def __init__(self, shards: Shards, *, context: int, sequences: int, seed: int, separate: bool = False) -> None:
+        self._begin = shards.begin
+        self._train = _Windows(shards.split(TRAIN), context)
+        self._validation = _Windows(shards.split(VALIDATION), context)
+        self._context, self._sequences, self._seed, self._separate = context, sequences, seed, separate
+
+    @property
+    def tokens_per_epoch(self) -> int:
+        """Targets in one round through the windows."""
+        return self._train.count * self._context
+
+    def batch(self, step: int, *, rows: slice = _WHOLE) -> TokenBatch:
+        """Batch `step` (from 0), or some of its `rows`."""
+        return self._of(
+            self._train, drawn(step, rows, sequences=self._sequences, count=self._train.count, seed=self._seed)
+        )
+
+    def validation(self, tokens: int) -> Iterator[TokenBatch]:
+        """About `tokens` held-out targets, evenly spread, always the same in the same order. The last may be short."""
+        for chosen in spread(self._validation.count, tokens // self._context, at_once=self._sequences):
+            yield self._of(self._validation, chosen)
+
+    def _of(self, windows: _Windows, chosen: NDArray[np.int64]) -> TokenBatch:
+        rows_BT, weights_BT = windows.take(chosen)
+        tokens_BT = rows_BT[:, :-1]
+        documents_BT = np.cumsum(tokens_BT == self._begin, axis=1) if self._separate else None
+        return TokenBatch(tokens_BT, rows_BT[:, 1:], documents_BT, weights_BT)
+
+
+class DialogueBatches:
+    """Dialogues, packed once in an order that `seed` decides; then an epoch takes the rows in an order of its own.
+
+    `source` is a folder of dialogues, or both splits at hand. Documents are always kept apart, and padding is one.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | dict[str, Sequence[Dialogue]],
+        tokenizer: Tokenizer,
+        *,
+        context: int,
+        sequences: int,
+        seed: int,
+    ) -> None:
+        if not isinstance(source, dict):
+            source = {split: list(read(Path(source), split)) for split in SPLITS}
+        self._train = _Rows(source[TRAIN], tokenizer, context=context, key=f"{seed} packing")
+        self._validation = _Rows(source[VALIDATION], tokenizer, context=context, key="validation")
+        self._context, self._sequences, self._seed = context, sequences, seed
+
+    @property
+    def tokens_per_epoch(self) -> int:
+        """Places in one round through the rows, padding included."""
+        return self._train.count * self._context
+
+    def batch(self, step: int, *, rows: slice = slice(None)) -> TokenBatch:
+        """Batch `step` (from 0), or some of its `rows`."""
+        count = self._train.count
+        return self._train.take(drawn(step, rows, sequences=self._sequences, count=count, seed=self._seed))
+
+    def validation(self, tokens: int) -> Iterator[TokenBatch]:
+        """About `tokens` held-out places, evenly spread, always the same in the same order. The last may be short."""
+        for chosen in spread(self._validation.count, tokens // self._context, at_once=self._sequences):
+            yield self._validation.take(chosen)
+
+
+class _Windows:
+    """A split cut into windows. The last is moved back to be full; what it repeats has weight 0 there."""
+
+    def __init__(self, tokens: Split, context: int) -> None:
+        if len(tokens) < 2:
+            raise Refusal("data/shards: a split has fewer than two tokens, and nothing follows anything in it")
+        self._tokens, self._context = tokens, context
+        self._last = max(0, len(tokens) - 1 - context)
+        self.count = ceil((len(tokens) - 1) / context)
+
+    def take(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
+        """The windows of these numbers, [B, context + 1], and the weights of their targets unless all are 1."""
+        rows = np.zeros((len(chosen), self._context + 1), dtype=np.int64)
+        weights = np.ones((len(chosen), self._context), dtype=np.float32)
+        for row, number in enumerate(chosen):
+            wanted = int(number) * self._context
+            start = min(wanted, self._last)
+            found = self._tokens[start : start + self._context + 1]
+            rows[row, : len(found)] = found
+            weights[row, : wanted - start] = 0
+            weights[row, len(found) - 1 :] = 0
+        return rows, None if weights.all() else weights
+
+
+class _Rows:
+    """One split, packed."""
+
+    def __init__(self, dialogues: Sequence[Dialogue], tokenizer: Tokenizer, *, context: int, key: str) -> None:
+        found = (fitted(*one, context=context) for one in tokens_of_all(tokenizer, dialogues))
+        self._learnt = [one for one in found if one is not None]
+        if not self._learnt:
+            raise Refusal(f"data/dialogues: of {len(dialogues):,} dialogues none has an answer within {context} tokens")
+        self._context = context
+        count = len(self._learnt)
+        order = shuffled(np.arange(count, dtype=np.int64), count=count, key=key)
+        self._rows = packed([len(ids) - 1 for ids, _ in self._learnt], order.tolist(), room=context)
+
+    @property
+    def count(self) -> int:
+        return len(self._rows)
+
+    def take(self, chosen: NDArray[np.int64]) -> TokenBatch:
+        shape = len(chosen), self._context
+        batch = TokenBatch(*(np.zeros(shape, dtype) for dtype in (np.int64, np.int64, np.int64, np.float32)))
+        assert batch.documents_BT is not None and batch.weights_BT is not None
+        for row, number in enumerate(chosen):
+            start = 0
+            members = self._rows[number]
+            for document, member in enumerate(members):
+                ids, learn = self._learnt[member]
+                place = slice(start, start := start + len(ids) - 1)
+                batch.tokens_BT[row, place] = ids[:-1]
+                batch.targets_BT[row, place] = ids[1:]
+                batch.documents_BT[row, place] = document
+                batch.weights_BT[row, place] = learn[1:]
+            batch.documents_BT[row, start:] = len(members)
+        return batch

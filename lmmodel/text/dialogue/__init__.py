@@ -1,0 +1,1 @@
+"""Where questions with answers come from: one kind, one file."""

@@ -1,0 +1,46 @@
+"""The stage `shards`: every document as tokens, memory-mapped, with checksums."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lmmodel import folder
+from lmmodel.progress import bar
+from lmmodel.text import documents, shards
+from lmmodel.text.settings import Shards
+from lmmodel.text.split import SPLITS
+from lmmodel.text.tokenizer import Tokenizer
+from pipelines import work
+
+
+def produce(job: work.Job[Shards]) -> None:
+    """Write the shards of both splits."""
+    corpus = job.inputs["corpus"]
+    tokenizer = Tokenizer.load(job.inputs["tokenizer"])
+    workers = (os.cpu_count() or 1) if job.launch.workers == "auto" else job.launch.workers
+    counted = {split: _written(job, corpus, split, tokenizer=tokenizer, workers=workers) for split in SPLITS}
+    folder.seal(job.output, shards.index(counted, tokenizer=tokenizer))
+    job.metrics(counted)
+
+
+def _written(job: work.Job[Shards], corpus: Path, split: str, *, tokenizer: Tokenizer, workers: int) -> dict[str, int]:
+    """What one split came to."""
+    counted: dict[str, int] = {}
+    texts = (document.text for document in documents.read(corpus, split))
+    with bar(folder.facts(corpus)[split]["bytes"], "B", f"encoding {split}") as line:
+        for now in shards.write(
+            job.output,
+            split,
+            texts,
+            tokenizer=tokenizer,
+            tokens_per_shard=job.section.tokens_per_shard,
+            workers=workers,
+        ):
+            line.advance(now["bytes"] - counted.get("bytes", 0))
+            counted = now
+    return counted
+
+
+if __name__ == "__main__":
+    work.run("shards", Shards, produce)
