@@ -31,6 +31,7 @@ CODE = ("lmmodel", "pipelines", "experiments")
 """The packages that DVC watches; whatever a result depends on lies in them or comes from outside the project."""
 
 REPORTING = (
+    "pipelines.gate",
     "pipelines.interpreter",
     "pipelines.paths",
     "pipelines.parameters",
@@ -68,6 +69,11 @@ def closure(modules: Iterable[str], root: Path = Path()) -> dict[str, str]:
         found |= _data(source.data_files, path.parent, root)
         waiting += _reached(source, root)
     return dict(sorted(found.items()))
+
+
+def hashed(name: str, content: bytes, *, is_package: bool = False) -> str:
+    """The hash of module `name`, were `content` its file's."""
+    return _read(content, name, is_package, name).hash
 
 
 def reports(name: str) -> bool:

@@ -4,7 +4,7 @@ DVC hashes a stage's dependencies *after* its command. What is edited while a tr
 weights that never saw it, in `dvc.lock` and in the run cache, for good. So a stage compares for itself, twice:
 
 - on entry, the plan that design wrote for it with the plan that design would write now;
-- on leaving, both again, and its data.
+- on leaving, the same again, and its data with what it was on entry.
 
 The record's hash is the work's identity: it names the scratch folder, and finds the same work again anywhere.
 """
@@ -66,28 +66,24 @@ def kinds(told: Any) -> set[str]:
     return kinds([getattr(told, field) for field in getattr(type(told), "model_fields", ())])
 
 
-def changes(stage: paths.Stage, parameters: Parameters) -> list[str]:
-    """How params.yaml and the code on disk differ from what design last made of them, for `stage`."""
-    written, now = _written_plan(stage), plan(stage.name, parameters)
-    found = _values(written["section"], now["section"], stage.name)
+def changes(stage: paths.Stage, written: dict[str, Any], parameters: Parameters) -> list[str]:
+    """How params.yaml and the code on disk differ from what design made of them when it wrote `stage`'s plan."""
+    now = plan(stage.name, parameters)
+    found = values(written["section"], now["section"], stage.name)
     if paths.DECLARATION in stage.inputs.values():
         declared = json.loads(paths.DECLARATION.read_text(encoding="utf-8"))
-        found += _values(declared, json.loads(parameters.declaration.canonical()), "model")
+        found += values(declared, json.loads(parameters.declaration.canonical()), "model")
     return found + _codes(written["code"], now["code"])
 
 
 def drift(before: Record, after: Record) -> list[str]:
-    """How the data and the plan of a stage differ between the beginning and the end of its work."""
+    """How the data of a stage differ between the beginning and the end of its work."""
     keys = sorted(before.inputs.keys() | after.inputs.keys())
-    moved = [
+    return [
         f"{key} {_moved(key, before.inputs, after.inputs)}"
         for key in keys
         if before.inputs.get(key) != after.inputs.get(key)
     ]
-    if before.plan != after.plan:
-        moved += _values(before.plan["section"], after.plan["section"], before.stage)
-        moved += _codes(before.plan["code"], after.plan["code"])
-    return moved
 
 
 def _written_plan(stage: paths.Stage) -> dict[str, Any]:
@@ -128,21 +124,26 @@ def _remembered(path: Path, size: int, modified: int, inode: int) -> str:
     return folder.digest(path)
 
 
-def _values(before: Any, after: Any, key: str) -> list[str]:
+def values(before: Any, after: Any, key: str = "") -> list[str]:
     """`key.of.a.value was 3 and is 4 now`, for every value that differs."""
     if isinstance(before, dict) and isinstance(after, dict):
         return [
             line
             for name in sorted(before.keys() | after.keys())
-            for line in _values(before.get(name, _NOTHING), after.get(name, _NOTHING), f"{key}.{name}")
+            for line in values(before.get(name, _NOTHING), after.get(name, _NOTHING), f"{key}.{name}".lstrip("."))
         ]
     if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         return [
             line
             for index, pair in enumerate(zip(before, after, strict=True))
-            for line in _values(*pair, f"{key}.{index}")
+            for line in values(*pair, f"{key}.{index}")
         ]
     return [] if before == after else [f"{key} was {_shown(before)} and is {_shown(after)} now"]
+
+
+def some(lines: list[str], most: int = 3) -> str:
+    """The first of `lines` in one, and how many more there are."""
+    return "; ".join(lines[:most]) + (f"; and {len(lines) - most} more" if len(lines) > most else "")
 
 
 _NOTHING = object()

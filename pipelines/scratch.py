@@ -89,7 +89,11 @@ class Scratch:
         for needed in (self.metrics, self.output / folder.INDEX, *([self.curve] if self.stage.curve else [])):
             if not needed.is_file():
                 raise FileNotFoundError(f"pipelines/{self.stage.name}.py ended without writing {needed.name}")
-        _write(self._marker, folder.canonical(self._expected()))
+        write(self._marker, folder.canonical(self._expected()))
+
+    def discard(self) -> None:
+        """Keep nothing of this work."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def promote(self) -> None:
         """Put the result where `dvc.yaml` says, replacing what lies there."""
@@ -104,7 +108,7 @@ class Scratch:
             shutil.rmtree(partial, ignore_errors=True)
         for source, target in ((self.metrics, stage.metrics), (self.curve, stage.curve)):
             if target:
-                _write(target, source.read_text(encoding="utf-8"))
+                write(target, source.read_text(encoding="utf-8"))
 
     def recorded(self, lock: dict[str, Any]) -> bool:
         """Whether `dvc.lock` has this result: the same plan went in, the same metrics, curve and folder came out."""
@@ -166,7 +170,7 @@ def copy(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None
             shutil.copyfileobj(old, new, 1 << 20)
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
     """A small file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")

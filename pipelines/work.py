@@ -28,7 +28,7 @@ from lmmodel import folder
 from lmmodel.learning.settings import Launch
 from lmmodel.params.refusal import Refusal
 from lmmodel.params.settings import Settings
-from pipelines import parameters, paths, record
+from pipelines import gate, parameters, paths, record
 from pipelines.scratch import Scratch, tidy
 
 TIMINGS = paths.OWN / "timings.json"
@@ -67,7 +67,7 @@ def run(name: str, settings: type[Section], produce: Callable[[Job[Section]], No
         stage = paths.stage(name)
         given = parameters.read()
         before = record.read(stage)
-        _enter(stage, given)
+        _enter(stage, before, given)
         tidy()
         scratch = Scratch(stage, before.identity)
         with scratch.held():
@@ -104,38 +104,47 @@ def _work(
         identity=before.identity,
     )
     began = time.perf_counter()
-    produce(job)
+    with gate.only(before.plan["code"]):
+        produce(job)
     scratch.finish()
     _note_time(stage.name, before.identity, time.perf_counter() - began, resumed=resumed)
 
 
-def _enter(stage: paths.Stage, given: parameters.Parameters) -> None:
+def _enter(stage: paths.Stage, before: record.Record, given: parameters.Parameters) -> None:
     """Refuse to begin from data that is not whole, or from a plan that is no longer what stands in the project."""
     for path in stage.inputs.values():
         if record.is_sealed(path):
             folder.verify(path)
-    if changed := record.changes(stage, given):
+    if changed := record.changes(stage, before.plan, given):
         raise Refusal(
-            f"{stage.name}: {_some(changed)}, and {stage.plan} says otherwise.\n"
+            f"{stage.name}: {record.some(changed)}, and {stage.plan} says otherwise.\n"
             f"Run `dvc repro` (not -s), so that design comes first; `dvc repro -f design`, should it say so again."
         )
 
 
 def _leave(stage: paths.Stage, before: record.Record, scratch: Scratch) -> None:
-    """Refuse to hand over a result for what it was not made of."""
+    """Refuse to hand over a result for what it was not made of.
+
+    Parameters were read once, and code passed the gate, so what they gave is kept for when they are as they were. Data
+    that changes while it is read may give anything: that is not kept.
+    """
+    mixed = [f"the code of {name} changed" for name in gate.strangers(before.plan["code"])]
     try:
-        changed = record.changes(stage, parameters.read()) + record.drift(before, record.read(stage))
+        mixed += record.drift(before, record.read(stage))
+        changed = record.changes(stage, before.plan, parameters.read())
     except Refusal as error:
         changed = [str(error)]
+    if mixed:
+        scratch.discard()
+        raise Refusal(
+            f"{stage.name}: while it ran, {record.some(mixed + changed)}.\n"
+            f"Nobody knows how much of that it saw, so its result is not kept: run `dvc repro` again."
+        )
     if changed:
         raise Refusal(
-            f"{stage.name}: while it ran, {_some(changed)}. The result is for what was there before, so it is not "
-            f"handed over.\nIt is kept in {scratch.folder}: put that back, and `dvc repro` takes it up at once."
+            f"{stage.name}: while it ran, {record.some(changed)}. Its result belongs to what was there before.\n"
+            f"It is finished and kept in {scratch.folder}: put that back, and `dvc repro` takes it up at once."
         )
-
-
-def _some(lines: list[str], most: int = 3) -> str:
-    return "; ".join(lines[:most]) + (f"; and {len(lines) - most} more" if len(lines) > most else "")
 
 
 def say(name: str, text: str) -> None:
@@ -172,8 +181,8 @@ def plainly(name: str) -> Iterator[None]:
     except Exception as error:
         if reason := _mendable(error):
             _end(
-                f"{name}: {reason}.\nNothing is lost: what was there before is in DVC's cache, and `dvc checkout` brings "
-                f"it back. Once that is mended, `dvc repro` goes on."
+                f"{name}: {reason}.\nNothing is lost: what was there before is in DVC's cache, and `dvc checkout` "
+                f"brings it back. Once that is mended, `dvc repro` goes on."
             )
         raise
 

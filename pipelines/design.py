@@ -1,0 +1,76 @@
+"""The design stage: what stands in `params.yaml`, resolved, checked and counted before anything expensive starts.
+
+It writes the declaration, and for every later stage a plan: the stage's section with nothing left open, and a
+fingerprint of the code that the stage uses. The plans are what later stages depend on, so an edit that leaves them as
+they were stops here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lmmodel import folder
+from lmmodel.architecture.declaration import Declaration
+from lmmodel.params.refusal import Refusal
+from pipelines import fingerprint, parameters, paths, record, work
+from pipelines.scratch import write
+
+VERDICTS = paths.OWN / "verdicts"
+"""The counts of designs that were found sound, by all that the verdict depends on."""
+
+_JUDGES = ("lmmodel.architecture.check", "lmmodel.architecture.count")
+
+
+def main() -> None:
+    """Write `models/design/` and `models/design.json`; ends the process with 1 where the design is not sound."""
+    with work.plainly("design"):
+        given = parameters.read()
+        before = outputs(given)
+        counts = judged(given.declaration)
+        after = outputs(parameters.read())
+        if changed := record.values(before, after):
+            raise Refusal(f"design: while it ran, {record.some(changed)}. Run `dvc repro` again")
+        for path, content in after.items():
+            write(Path(path), folder.canonical(content))
+        write(paths.stage("design").metrics, folder.canonical(counts))
+
+
+def outputs(given: parameters.Parameters) -> dict[str, dict[str, Any]]:
+    """The declaration and the plan of every later stage, by path."""
+    later = (stage for name, stage in paths.stages().items() if name in given.sections)
+    plans = {str(stage.plan): record.plan(stage.name, given) for stage in later}
+    return {str(paths.DECLARATION): given.declaration.dump(), **plans}
+
+
+def judged(declaration: Declaration) -> dict[str, Any]:
+    """What a sound design costs; a Refusal names the component of one that is not sound, and what it did.
+
+    A verdict is remembered by the declaration, the code that judges and is judged, and torch's version: an edit
+    elsewhere need not build a model again.
+    """
+    code = fingerprint.closure([*_JUDGES, *sorted(record.kinds(declaration))])
+    key = folder.canonical({"declaration": declaration.dump(), "code": code, "torch": version("torch")})
+    remembered = VERDICTS / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+    try:
+        return json.loads(remembered.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        counts = _judge(declaration)
+    write(remembered, folder.canonical(counts))
+    return counts
+
+
+def _judge(declaration: Declaration) -> dict[str, Any]:
+    from lmmodel.architecture import check, count
+
+    faults = [finding for finding in check.hard(declaration) if not finding.passed]
+    if faults:
+        raise Refusal("\n".join(f"params.yaml: model: {fault.text}" for fault in faults[:3]))
+    return count.measure(declaration)
+
+
+if __name__ == "__main__":
+    main()
