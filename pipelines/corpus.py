@@ -26,7 +26,7 @@ def _divided(job: work.Job[Corpus]) -> Iterator[tuple[str, Document]]:
     """Documents with their side. A split of its own comes first, so that what it holds is not trained on."""
     source, validation = job.section.source, job.section.validation
     read = SOURCE.load(source.kind)
-    if validation.split is None:
+    if validation.fraction is not None:
         found = read(source.options, split=None, scratch=job.scratch)
         yield from documents.divide(found, fraction=validation.fraction)
         return

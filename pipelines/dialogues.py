@@ -26,7 +26,7 @@ def _divided(job: work.Job[Dialogues]) -> Iterator[tuple[str, Dialogue]]:
     """Dialogues with their side. A split of its own comes first, so that what it holds is not learnt from."""
     source, validation = job.section.source, job.section.validation
     read = DIALOGUE.load(source.kind)
-    if validation.split is None:
+    if validation.fraction is not None:
         found = read(source.options, split=None, scratch=job.scratch)
         yield from dialogues.divide(found, fraction=validation.fraction)
         return

@@ -150,18 +150,14 @@ class _Rows:
         return len(self._rows)
 
     def take(self, chosen: NDArray[np.int64]) -> TokenBatch:
-        shape = len(chosen), self._context
-        batch = TokenBatch(*(np.zeros(shape, dtype) for dtype in (np.int64, np.int64, np.int64, np.float32)))
-        assert batch.documents_BT is not None and batch.weights_BT is not None
+        tokens_BT, targets_BT, documents_BT = np.zeros((3, len(chosen), self._context), dtype=np.int64)
+        weights_BT = np.zeros((len(chosen), self._context), dtype=np.float32)
         for row, number in enumerate(chosen):
             start = 0
-            members = self._rows[number]
-            for document, member in enumerate(members):
+            for document, member in enumerate(self._rows[number]):
                 ids, learn = self._learnt[member]
                 place = slice(start, start := start + len(ids) - 1)
-                batch.tokens_BT[row, place] = ids[:-1]
-                batch.targets_BT[row, place] = ids[1:]
-                batch.documents_BT[row, place] = document
-                batch.weights_BT[row, place] = learn[1:]
-            batch.documents_BT[row, start:] = len(members)
-        return batch
+                tokens_BT[row, place], targets_BT[row, place] = ids[:-1], ids[1:]
+                documents_BT[row, place], weights_BT[row, place] = document, learn[1:]
+            documents_BT[row, start:] = len(self._rows[number])
+        return TokenBatch(tokens_BT, targets_BT, documents_BT, weights_BT)
