@@ -41,8 +41,7 @@ def main() -> None:
 
 def outputs(given: parameters.Parameters) -> dict[str, dict[str, Any]]:
     """The declaration and the plan of every later stage, by path."""
-    later = (stage for name, stage in paths.stages().items() if name in given.sections)
-    plans = {str(stage.plan): record.plan(stage.name, given) for stage in later}
+    plans = {str(paths.stage(name).plan): plan for name, plan in record.plans(given).items()}
     return {str(paths.DECLARATION): given.declaration.dump(), **plans}
 
 

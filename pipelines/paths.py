@@ -50,12 +50,18 @@ def stages() -> dict[str, Stage]:
     return _stages(GRAPH.read_text(encoding="utf-8"))
 
 
-def reads_design(name: str) -> bool:
-    """Whether what stage `name` computes depends on the declared model."""
+def before(name: str) -> tuple[str, ...]:
+    """The stages whose data reaches stage `name`, in the order of `dvc.yaml`; not `design`, which makes no data."""
     known = stages()
     makers = {item.output: item.name for item in known.values() if item.name != "design"}
-    paths = known[name].inputs.values()
-    return DECLARATION in paths or any(reads_design(makers[path]) for path in paths if path in makers)
+    direct = {makers[path] for path in known[name].inputs.values() if path in makers}
+    found = direct.union(*(before(earlier) for earlier in direct))
+    return tuple(earlier for earlier in known if earlier in found)
+
+
+def reads_design(name: str) -> bool:
+    """Whether what stage `name` computes depends on the declared model."""
+    return any(DECLARATION in stage(one).inputs.values() for one in (name, *before(name)))
 
 
 @lru_cache(maxsize=4)

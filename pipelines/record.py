@@ -23,7 +23,7 @@ from lmmodel import folder
 from lmmodel.params.kinds import Chosen
 from lmmodel.params.refusal import Refusal
 from pipelines import fingerprint, paths
-from pipelines.parameters import Parameters
+from pipelines.parameters import SEEDED, Parameters
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Record:
     @property
     def identity(self) -> str:
         """The record's content hash: equal wherever the same work is done."""
-        return hashlib.sha256(folder.canonical(asdict(self)).encode()).hexdigest()[:32]
+        return _hash(asdict(self))[:32]
 
 
 def read(stage: paths.Stage) -> Record:
@@ -46,8 +46,20 @@ def read(stage: paths.Stage) -> Record:
     return Record(stage.name, _written_plan(stage), dict(sorted(inputs.items())))
 
 
-def plan(name: str, parameters: Parameters) -> dict[str, Any]:
-    """What design writes for stage `name`: the section with nothing left open, and the code that the stage uses."""
+def plans(parameters: Parameters) -> dict[str, dict[str, Any]]:
+    """What design writes for each later stage: its section with nothing left open, the code that it uses, and hashes of
+    what the stages before it are.
+
+    DVC runs a stage again when its data changed. By `after` it also runs again when code of a stage before it changed,
+    whether or not that changed the data; and after a training that was told otherwise.
+    """
+    own = {name: _own(name, parameters) for name in parameters.sections if name in paths.stages()}
+    hashes = {name: _hash(made if name in SEEDED else made["code"]) for name, made in own.items()}
+    return {name: {**made, "after": {one: hashes[one] for one in paths.before(name)}} for name, made in own.items()}
+
+
+def _own(name: str, parameters: Parameters) -> dict[str, Any]:
+    """The part of a plan that the stage itself reads."""
     told: list[Any] = [parameters.sections[name]]
     if paths.reads_design(name):
         told.append(parameters.declaration)
@@ -68,7 +80,7 @@ def kinds(told: Any) -> set[str]:
 
 def changes(stage: paths.Stage, written: dict[str, Any], parameters: Parameters) -> list[str]:
     """How params.yaml and the code on disk differ from what design made of them when it wrote `stage`'s plan."""
-    now = plan(stage.name, parameters)
+    now = _own(stage.name, parameters)
     found = values(written["section"], now["section"], stage.name)
     if paths.DECLARATION in stage.inputs.values():
         declared = json.loads(paths.DECLARATION.read_text(encoding="utf-8"))
@@ -84,6 +96,10 @@ def drift(before: Record, after: Record) -> list[str]:
         for key in keys
         if before.inputs.get(key) != after.inputs.get(key)
     ]
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(folder.canonical(value).encode()).hexdigest()
 
 
 def _written_plan(stage: paths.Stage) -> dict[str, Any]:

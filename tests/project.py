@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -41,7 +43,7 @@ class Project:
     root: Path
 
     @classmethod
-    def make(cls, root: Path, files: dict[str, str] | None = None) -> Project:
+    def make(cls, root: Path, files: dict[str, str]) -> Project:
         """The tree as it is on disk now, committed or not; then `files` on top of it."""
         listed = _run(["git", "ls-files", "-coz", "--exclude-standard"], TREE).output
         for name in filter(None, listed.split("\0")):
@@ -49,7 +51,7 @@ class Project:
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(TREE / name, root / name)
         project = cls(root)
-        project.write({"params.yaml": TINY.read_text(encoding="utf-8"), **(files or {})})
+        project.write({"params.yaml": TINY.read_text(encoding="utf-8"), **files})
         for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "a project"]):
             _must(project.run("git", *command))
         return project
@@ -98,6 +100,19 @@ class Project:
         """Every byte that stages wrote."""
         paths = [path for top in ("data", "models") for path in (self.root / top).rglob("*") if path.is_file()]
         return {path.relative_to(self.root).as_posix(): path.read_bytes() for path in sorted(paths)}
+
+
+def raw() -> dict[str, str]:
+    """A little text and some questions about it, the same on every machine."""
+    chance = random.Random(7)
+    words = ["".join(chance.choices("abcdefghilmnoprstu", k=chance.randint(2, 7))) for _ in range(120)]
+
+    def sentence() -> str:
+        return " ".join(chance.choices(words, k=chance.randint(4, 9))).capitalize() + "."
+
+    texts = {f"data/raw/documents/{n:02}.txt": " ".join(sentence() for _ in range(12)) + "\n" for n in range(40)}
+    talks = [{"prompt": f"What is {chance.choice(words)}{n}?", "completion": sentence()} for n in range(60)]
+    return {**texts, "data/raw/dialogues/talks.jsonl": "".join(f"{json.dumps(talk)}\n" for talk in talks)}
 
 
 def environment() -> dict[str, str]:

@@ -55,7 +55,7 @@ def plan() -> None:
     paths.DESIGN.mkdir(parents=True, exist_ok=True)
     paths.DECLARATION.write_bytes(given.declaration.canonical())
     for name in parameters.SECTIONS:
-        (paths.DESIGN / f"{name}.json").write_text(folder.canonical(record.plan(name, given)))
+        (paths.DESIGN / f"{name}.json").write_text(folder.canonical(record.plans(given)[name]))
 
 
 def result(stage: paths.Stage, metrics: dict[str, Any]) -> None:

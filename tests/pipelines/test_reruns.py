@@ -1,0 +1,206 @@
+"""What runs again when something changes: the promise that the project stands on, a test for each of its rows.
+
+Every row is proved twice: by what design writes, on which the other stages depend (fast), and by `dvc repro` (slow).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lmmodel.params import document
+from tests.project import STAGES, Project, raw
+
+MODELS = ("pretrain", "finetune", "evaluate")
+TUNED = MODELS[1:]
+SPARE = "\n\n_SPARE = 1\n"
+
+
+@dataclass(frozen=True)
+class Row:
+    """An edit; the stages of which it changes the plan, the declaration or raw data; all that `dvc repro` runs."""
+
+    name: str
+    edit: Callable[[Project], object]
+    touched: tuple[str, ...]
+    runs: tuple[str, ...]
+
+
+def value(old: str, new: str) -> Callable[[Project], object]:
+    return lambda project: project.edit("params.yaml", old, new)
+
+
+def code(name: str, more: str = SPARE) -> Callable[[Project], object]:
+    """Something more at the end of a module that was there, or a new file."""
+
+    def edit(project: Project) -> None:
+        before = project.read(name) if (project.root / name).exists() else '"""New."""\n'
+        project.write({name: before + more})
+
+    return edit
+
+
+def more_dialogues(project: Project) -> None:
+    name = "data/raw/dialogues/more.jsonl"
+    project.write({name: json.dumps({"prompt": "And what is new?", "completion": "This is."}) + "\n"})
+
+
+def silence(project: Project) -> None:
+    """Comments, blank lines and a docstring in what every stage uses."""
+    project.edit("lmmodel/folder.py", '"""SHA-256 of a file', '"""The digest, SHA-256, of a file')
+    project.edit("pipelines/corpus.py", "\ndef produce", "\n\n# produces\ndef produce")
+    code("lmmodel/params/settings.py", "\n\n\n# the end\n")(project)
+
+
+CHANGES = [
+    Row("a value of the model", value("depth: 2", "depth: 3"), MODELS[:1], ("design", *MODELS)),
+    Row("a part of the design", value("{kind: rms}", "{kind: layer}"), MODELS, ("design", *MODELS)),
+    Row("a value of corpus", value("0.2}\n\nt", "0.3}\n\nt"), ("corpus",), ("design", *STAGES[1:4], *MODELS)),
+    Row("a value without effect", value("320", "320\n  train_bytes: 9_000_000"), ("tokenizer",), ("design", "tokenizer")),
+    Row("a value of shards", value("_shard: 4000", "_shard: 3000"), ("shards",), ("design", "shards", *MODELS)),
+    Row(
+        "the vocabulary's size",
+        value("vocab_size: 320", "vocab_size: 330"),
+        ("tokenizer", "pretrain"),
+        ("design", "tokenizer", "shards", *MODELS),
+    ),
+    Row("a value of dialogues", value("0.2}\n\np", "0.4}\n\np"), ("dialogues",), ("design", "dialogues", *TUNED)),
+    Row("a file of dialogues", more_dialogues, ("dialogues",), ("dialogues", *TUNED)),
+    Row("a value of pretrain", value("learning_rate: 0.02", "learning_rate: 0.01"), MODELS, ("design", *MODELS)),
+    Row("a value that only pretrain reports", value("times: 2", "times: 1"), MODELS, ("design", *MODELS)),
+    Row("a value of finetune", value("learning_rate: 1e-3", "learning_rate: 2e-3"), TUNED, ("design", *TUNED)),
+    Row("a value of evaluate", value("per_task: 4", "per_task: 3"), MODELS[2:], ("design", "evaluate")),
+    Row("the seed", value("seed: 1", "seed: 2"), MODELS, ("design", *MODELS)),
+    Row("a used kind", code("lmmodel/architecture/norm/rms.py"), MODELS, ("design", *MODELS)),
+    Row("what a used kind imports", code("lmmodel/architecture/attend.py"), MODELS, ("design", *MODELS)),
+    Row("the loop", code("lmmodel/learning/training.py"), MODELS, ("design", *MODELS)),
+    Row("scoring", code("lmmodel/inference/scoring.py"), MODELS[2:], ("design", "evaluate")),
+    Row("a source", code("lmmodel/text/dialogue/files.py"), ("dialogues", *TUNED), ("design", "dialogues", *TUNED)),
+    Row("a stage's own module", code("pipelines/shards.py"), ("shards", *MODELS), ("design", "shards", *MODELS)),
+    Row("what all use", code("lmmodel/folder.py"), STAGES[1:], STAGES),
+]  # fmt: skip
+
+SILENT = [
+    Row("a default spelled out", value("{kind: rotary}", "{kind: rotary, theta: 10_000}"), (), ("design",)),
+    Row("another spelling of a value", value("learning_rate: 1e-3", "learning_rate: 0.001"), (), ()),
+    Row("a word for a mapping", value("norm: {kind: rms}", "norm: rms"), (), ("design",)),
+    Row("the order of keys", value("width: 32\n  depth: 2", "depth: 2\n  width: 32"), (), ()),
+    Row("a comment in params.yaml", value("seed: 1", "seed: 1    # one"), (), ()),
+    Row("an unused kind", code("lmmodel/architecture/position/learned.py"), (), ("design",)),
+    Row("a new file", code("experiments/idea.py"), (), ("design",)),
+    Row("the checker", code("lmmodel/architecture/check.py"), (), ("design",)),
+    Row("the tracker", code("pipelines/tracking/store.py"), (), ("design",)),
+    Row("how work is done", code("pipelines/work.py"), (), ("design",)),
+    Row("comments and docstrings", silence, (), ("design",)),
+    Row("launch", value("workers: 1", "workers: 2"), (), ()),
+    Row("what Python leaves behind", code("lmmodel/__pycache__/x.pyc"), (), ()),
+]
+
+
+def rows(some: list[Row]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("row", some, ids=[row.name for row in some])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose stages all ran, in their order."""
+    project = Project.make(tmp_path_factory.mktemp("made") / "project", raw())
+    assert project.repro().stages == list(STAGES)
+    return project
+
+
+@pytest.fixture
+def ready(made: Project, tmp_path: Path) -> Project:
+    """A copy of it, to change."""
+    return copied(made, tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def quiet(made: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of it, for changes that no result sees: each on top of the others."""
+    return copied(made, tmp_path_factory.mktemp("quiet") / "project")
+
+
+def copied(project: Project, to: Path) -> Project:
+    shutil.copytree(project.root, to, symlinks=True)
+    return Project(to)
+
+
+def test_nothing_changed_nothing_runs(made: Project) -> None:
+    assert made.repro().stages == []
+
+
+@rows(SILENT)
+def test_what_no_result_depends_on_runs_design_at_most(quiet: Project, row: Row) -> None:
+    before = quiet.outputs()
+    row.edit(quiet)
+    assert tuple(quiet.repro().stages) == row.runs
+    assert quiet.outputs() == before
+
+
+@rows(CHANGES)
+def test_what_a_change_touches(ready: Project, row: Row) -> None:
+    before = {name: inputs(ready, name) for name in STAGES[1:]}
+    row.edit(ready)
+    assert ready.python("-m", "pipelines.design").code == 0
+    assert [name for name in STAGES[1:] if inputs(ready, name) != before[name]] == list(row.touched)
+
+
+def inputs(project: Project, stage: str) -> dict[str, bytes]:
+    """What dvc.yaml lets `stage` read of design's outputs and of raw data."""
+    graph = document.parse(project.read("dvc.yaml"), name="dvc.yaml").data["stages"]
+    own = [project.root / path for path in graph[stage]["deps"] if path.startswith(("models/design/", "data/raw/"))]
+    files = [file for path in own for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
+    return {str(file): file.read_bytes() for file in files}
+
+
+@pytest.mark.slow
+@rows(CHANGES)
+def test_what_a_change_runs(ready: Project, row: Row) -> None:
+    row.edit(ready)
+    assert tuple(ready.repro().stages) == row.runs
+
+
+def test_back_to_what_ran_before_nothing_is_computed(ready: Project) -> None:
+    """There and back: values, code and data; DVC's run cache has them all."""
+    before, lock = ready.outputs(), ready.read("dvc.lock")
+    undo = [
+        ready.edit("params.yaml", "learning_rate: 1e-3", "learning_rate: 2e-3"),
+        ready.edit("lmmodel/text/dialogue/files.py", "-> Iterator[Dialogue]:\n", "-> Iterator[Dialogue]:\n    _ = 1\n"),
+    ]
+    assert ready.repro().stages == ["design", "dialogues", "finetune", "evaluate"]
+    there = ready.outputs()
+    assert there != before
+    for back in undo:
+        back()
+    assert ready.repro().stages == []
+    assert ready.outputs() == before
+    assert ready.read("dvc.lock") == lock
+
+
+@pytest.mark.slow
+def test_two_fresh_clones_give_the_same_bytes(made: Project, tmp_path: Path) -> None:
+    clone = tmp_path / "elsewhere"
+    made.run("git", "clone", "-q", str(made.root), str(clone))
+    other = Project(clone)
+    assert other.repro().stages == list(STAGES)
+    assert other.outputs() == made.outputs()
+    assert other.read("dvc.lock") == made.read("dvc.lock")
+
+
+def test_what_was_pushed_is_pulled_and_not_made_again(ready: Project, tmp_path: Path) -> None:
+    remote, clone = tmp_path / "remote", tmp_path / "elsewhere"
+    assert ready.dvc("remote", "add", "-d", "here", str(remote)).code == 0
+    assert ready.dvc("push").code == 0
+    ready.run("git", "add", "-A")
+    ready.run("git", "commit", "-q", "-m", "results")
+    ready.run("git", "clone", "-q", str(ready.root), str(clone))
+    other = Project(clone)
+    assert other.dvc("pull").code == 0
+    assert other.repro().stages == []
+    assert other.outputs() == ready.outputs()
