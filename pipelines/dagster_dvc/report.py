@@ -36,20 +36,19 @@ def declared(stage: Stage, output: Output) -> Metadata:
 def results(root: Path, stage: Stage, *, shown: tuple[str, ...] = ()) -> Metadata:
     """Metrics and curves of a stage that has run, where they lie there as dvc.lock has them; and the texts `shown`."""
     metrics: dict[str, Any] = {}
-    present = [output for output in stage.outputs if _is_as_recorded(root, output)]
-    for output in present:
+    told: Metadata = {}
+    for output in filter(lambda output: _is_as_recorded(root, output), stage.outputs):
         if output.role == "metric":
             metrics |= dict(_flat(_read(root / output.path)))
-    told: Metadata = {name: _value(value) for name, value in metrics.items()}
+        elif drawn := picture.curve(root / output.path, output.plot):
+            name = "curve" if "curve" not in told else f"curve of {Path(output.path).stem}"
+            told[name] = dg.MetadataValue.md(drawn)
     if metrics:
         told["metrics"] = dg.MetadataValue.md(table(metrics))
-    for output in present:
-        if output.role == "plot" and (drawn := picture.curve(root / output.path, output.plot)):
-            told[Path(output.path).stem] = dg.MetadataValue.md(drawn)
     for path in shown:
         if (root / path).is_file():
             told[Path(path).stem] = dg.MetadataValue.md(_text(root / path))
-    return told
+    return {name: _value(value) for name, value in metrics.items()} | told
 
 
 def size(output: Output) -> Metadata:

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines.dagster_dvc import runner
+from tests.dagster_dvc.toy import Toy, environment
+
+STARTER = """
+import sys
+from pipelines.dagster_dvc import runner
+with runner.started(sys.argv[1], "slow") as run:
+    for line in run:
+        print(line, flush=True)
+"""
+
+
+def outcomes(toy: Toy, *names: str) -> dict[str, runner.Outcome]:
+    with runner.started(toy.root, *names) as run:
+        list(run)
+    return run.outcomes
+
+
+def until(true: Callable[[], object], seconds: float = 60) -> None:
+    ends = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < ends, "it never came to that"
+        time.sleep(0.02)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def starter(toy: Toy) -> subprocess.Popen[bytes]:
+    """Another process that runs the slow stage, once that is under way."""
+    tree = str(Path(runner.__file__).parents[2])
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(STARTER), str(toy.root)],
+        env={**environment(), "PYTHONPATH": tree},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: toy.pids)
+    return process
+
+
+def test_it_tells_what_became_of_each_stage(tmp_path: Path) -> None:
+    toy = Toy.make(tmp_path)
+    assert outcomes(toy, "settings", "split") == {"settings": "executed", "split": "executed"}
+    assert outcomes(toy, "split", "train") == {"split": "unchanged", "train": "executed"}
+    toy.edit("params.yaml", "rate: 0.5", "rate: 0.7")
+    assert outcomes(toy, "train") == {"train": "executed"}
+    toy.edit("params.yaml", "rate: 0.7", "rate: 0.5")
+    assert outcomes(toy, "train") == {"train": "restored"}
+    assert outcomes(toy) == {"settings": "unchanged", "split": "unchanged", "train": "unchanged", "judge": "executed"}
+
+
+def test_only_the_named_stages_run(tmp_path: Path) -> None:
+    toy = Toy.make(tmp_path)
+    outcomes(toy)
+    toy.write({"raw.txt": "another"})
+    assert outcomes(toy, "judge") == {"judge": "unchanged"}
+
+
+def test_lines_come_as_they_are_printed_and_a_failure_keeps_the_last(tmp_path: Path) -> None:
+    stage = 'stages:\n  bad:\n    cmd: python -c "print(1); print(2); raise SystemExit(3)"\n'
+    toy = Toy.make(tmp_path, pipeline=stage)
+    lines = []
+    with runner.started(toy.root, "bad") as run, pytest.raises(runner.DvcError) as failure:
+        lines += run
+    assert failure.value.code != 0
+    assert ["1", "2"] == [line for line in failure.value.lines if line in "12"]
+    assert "failed to reproduce 'bad'" in str(failure.value)
+
+
+def test_a_progress_bar_is_one_line(tmp_path: Path) -> None:
+    stage = "stages:\n  bar:\n    cmd: printf '1%%\\r50%%\\r100%%\\n'\n"
+    toy = Toy.make(tmp_path, pipeline=stage)
+    with runner.started(toy.root, "bar") as run:
+        lines = list(run)
+    assert "100%" in lines
+    assert "50%" not in "".join(line for line in lines if not line.startswith(">"))
+
+
+def test_an_unknown_stage_is_named_with_the_known_ones(tmp_path: Path) -> None:
+    with runner.started(Toy.make(tmp_path).root, "trian") as run, pytest.raises(runner.DvcError, match=r"trian.*train"):
+        list(run)
+
+
+def test_leaving_early_ends_the_stage_after_it_could_save(tmp_path: Path) -> None:
+    toy = Toy.slow(tmp_path)
+    with pytest.raises(KeyboardInterrupt), runner.started(toy.root, "slow") as run:
+        for line in run:
+            if line == "under way":
+                raise KeyboardInterrupt
+    assert not any(map(lives, toy.pids))
+    assert (toy.root / "saved.txt").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "how",
+    [
+        ["deaf"],
+        pytest.param(
+            ["deaf", "aside"], marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands orphans on")
+        ),
+    ],
+    ids=["", "in a session of its own"],
+)
+def test_a_stage_that_does_not_listen_is_ended_all_the_same(tmp_path: Path, how: list[str]) -> None:
+    toy = Toy.slow(tmp_path, *how)
+    with pytest.raises(KeyboardInterrupt), runner.started(toy.root, "slow") as run:
+        for line in run:
+            if line == "under way":
+                raise KeyboardInterrupt
+    assert len(toy.pids) == 1
+    assert not any(map(lives, toy.pids))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_whoever_started_it_may_die_and_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    toy = Toy.slow(tmp_path)
+    process = starter(toy)
+    process.send_signal(number)
+    process.wait()
+    until(lambda: not any(map(lives, toy.pids)))
+    assert (toy.root / "saved.txt").exists()
+
+
+def test_a_dvc_that_is_killed_leaves_no_stage_behind(tmp_path: Path) -> None:
+    toy = Toy.slow(tmp_path)
+    process = starter(toy)
+    trainer = psutil.Process(toy.pids[0])
+    dvc = next(parent for parent in trainer.parents() if "dvc" in " ".join(parent.cmdline()[:4]))
+    dvc.kill()
+    process.wait()
+    until(lambda: not any(map(lives, toy.pids)))
+
+
+def test_the_same_stage_from_two_doors_runs_once(tmp_path: Path) -> None:
+    toy = Toy.slow(tmp_path)
+    process = starter(toy)
+    lines: list[str] = []
+
+    def second() -> None:
+        with runner.started(toy.root, "slow") as run:
+            for line in run:
+                lines.append(line)
+        lines.append(run.outcomes["slow"])
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    until(lambda: lines)
+    assert lines == [line for line in lines if "waiting for process" in line and "repro --single-item slow" in line]
+    toy.write({"go": ""})
+    thread.join()
+    assert process.wait() == 0
+    assert lines[-1] == "unchanged"
+    assert len(toy.pids) == 1
+
+
+def test_stages_that_share_nothing_run_side_by_side(tmp_path: Path) -> None:
+    toy = Toy.slow(tmp_path)
+    toy.write({"other/dvc.yaml": "stages:\n  quick:\n    cmd: echo quick > quick.txt\n    outs: [quick.txt]\n"})
+    process = starter(toy)
+    assert outcomes(toy, "other/dvc.yaml:quick") == {"other/dvc.yaml:quick": "executed"}
+    assert lives(toy.pids[0])
+    toy.write({"go": ""})
+    assert process.wait() == 0
+
+
+def test_in_a_terminal_dvc_prints_for_itself(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    toy = Toy.make(tmp_path)
+    with runner.started(toy.root, "split") as run:
+        assert run.watch() == 0
+    assert "Running stage 'split'" in capfd.readouterr().out
+    with runner.started(toy.root, "train") as run:
+        assert run.watch() != 0  # settings never ran, so what train reads is missing
+
+
+def test_the_python_of_a_stage_is_the_one_that_runs_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    stage = "stages:\n  which:\n    cmd: python -c 'import sys; print(sys.executable)'\n"
+    toy = Toy.make(tmp_path, pipeline=stage)
+    with runner.started(toy.root, "which") as run:
+        printed = [line for line in run if line.startswith(os.sep)]
+    assert [Path(line).resolve() for line in printed] == [Path(sys.executable).resolve()]
