@@ -100,10 +100,11 @@ def schema() -> dict[str, Any]:
     """The JSON schema of `params.yaml`, by which editors complete and check it."""
     from lmmodel.architecture.schema import model_schema
 
-    sections = {name: settings.model_json_schema() for name, settings in {**SECTIONS, "launch": Launch}.items()}
+    sections: dict[str, Any] = {}
     definitions: dict[str, Any] = {}
-    for section in sections.values():
-        definitions |= section.pop("$defs", {})
+    for name, settings in {**SECTIONS, "launch": Launch}.items():
+        sections[name] = settings.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+        definitions |= {f"{name}.{model}": schema for model, schema in sections[name].pop("$defs", {}).items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "params.yaml of lmmodel",
