@@ -31,8 +31,10 @@ def main() -> None:
         given = parameters.read()
         before = outputs(given)
         counts = judged(given.declaration)
-        after = outputs(parameters.read())
-        if changed := record.values(before, after):
+        now = parameters.read()
+        after = outputs(now)
+        if after != before:
+            changed = record.values(given.document.data, now.document.data) or record.values(before, after)
             raise Refusal(f"design: while it ran, {record.some(changed)}. Run `dvc repro` again")
         for path, content in after.items():
             write(Path(path), folder.canonical(content))

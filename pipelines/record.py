@@ -84,7 +84,8 @@ def changes(stage: paths.Stage, written: dict[str, Any], parameters: Parameters)
     found = values(written["section"], now["section"], stage.name)
     if paths.DECLARATION in stage.inputs.values():
         declared = json.loads(paths.DECLARATION.read_text(encoding="utf-8"))
-        found += values(declared, json.loads(parameters.declaration.canonical()), "model")
+        moved = values(declared, parameters.declaration.dump(), "model")
+        found += sorted(moved, key=lambda line: line.partition(" ")[0].count("."))  # the model's own sizes first
     return found + _codes(written["code"], now["code"])
 
 

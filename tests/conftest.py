@@ -6,10 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import Project, raw
+from tests.project import STAGES, Project, raw
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """This project's tree in a folder of its own, on the tiny parameters, with text to read; nothing ran yet."""
     return Project.make(tmp_path / "project", raw())
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Such a project after `dvc repro`, made once. Not to be changed: work on `finished.copy(tmp_path / "project")`."""
+    project = Project.make(tmp_path_factory.mktemp("finished") / "project", raw())
+    assert project.repro().stages == list(STAGES)
+    return project

@@ -56,6 +56,11 @@ class Project:
             _must(project.run("git", *command))
         return project
 
+    def copy(self, root: Path) -> Project:
+        """Another one like this, results and cache included."""
+        shutil.copytree(self.root, root, symlinks=True)
+        return Project(root)
+
     def write(self, files: dict[str, str]) -> None:
         for name, text in files.items():
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)

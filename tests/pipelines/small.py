@@ -69,10 +69,16 @@ if __name__ == "__main__":
     work.run("tokenizer", Tokenizer, produce)
 '''
 
-_CHECK = '''"""Finds every design sound, without torch."""
+_CHECK = '''"""Finds every design sound, without torch, and waits wherever a test wants it to."""
+
+import time
+from pathlib import Path
 
 
 def hard(declaration: object) -> list:
+    Path("judging").touch()
+    while Path("hold").exists():
+        time.sleep(0.01)
     return []
 '''
 

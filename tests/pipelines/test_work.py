@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def ready(made: Project, tmp_path: Path) -> Project:
     """A copy of it, to break."""
-    shutil.copytree(made.root, tmp_path / "project", symlinks=True)
-    return Project(tmp_path / "project")
+    return made.copy(tmp_path / "project")
 
 
 def computed(project: Project) -> int:
@@ -215,8 +213,7 @@ def test_the_wrong_interpreter_is_told_in_one_line(ready: Project) -> None:
 
 def test_a_killed_stage_goes_on_and_ends_in_the_same_bytes(ready: Project, tmp_path: Path) -> None:
     corpus_changed(ready)
-    unbroken = Project(tmp_path / "unbroken")
-    shutil.copytree(ready.root, unbroken.root, symlinks=True)
+    unbroken = ready.copy(tmp_path / "unbroken")
     unbroken.repro()
     (ready.root / "slow").touch()
     chance = random.Random(5)
