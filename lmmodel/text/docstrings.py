@@ -72,12 +72,10 @@ def modules(packages: Iterable[str] = ()) -> Iterator[Module]:
     library = Path(sysconfig.get_paths()["stdlib"])
     places = [(library, library), *((folder.parent, folder) for folder in map(_package, packages))]
     for root, folder in places:
-        files = [folder] if folder.is_file() else sorted(folder.rglob("*.py"))
-        for file in files:
+        for file in [folder] if folder.is_file() else _python_files(folder):
             parts = file.relative_to(root).with_suffix("").parts
-            if not _SKIPPED.intersection(file.relative_to(folder).parts) and all(map(str.isidentifier, parts)):
-                name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-                yield Module(_TWINS.get(name, name), file.read_text(encoding="utf-8", errors="replace"))
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            yield Module(_TWINS.get(name, name), file.read_text(encoding="utf-8", errors="replace"))
 
 
 def entries(found: Iterable[Module]) -> Iterator[Entry]:
@@ -113,6 +111,16 @@ def _topics(found: Iterable[Module]) -> dict[str, str]:
                 if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
                     return dict(ast.literal_eval(node.value))
     return {}
+
+
+def _python_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if not path.stem.isidentifier() or path.name in _SKIPPED:
+            continue
+        if path.is_dir():
+            yield from _python_files(path)
+        elif path.suffix == ".py":
+            yield path
 
 
 def _package(name: str) -> Path:

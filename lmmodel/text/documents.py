@@ -16,6 +16,7 @@ from lmmodel.params.refusal import Refusal
 from lmmodel.text.parquet import Writer, rows
 from lmmodel.text.split import SPLITS, TRAIN, VALIDATION, digest, side
 
+_HALF_A_LETTER = re.compile("[\ud800-\udfff]")
 COLUMNS = {"id": "string", "group": "string", "text": "string"}
 
 
@@ -44,7 +45,8 @@ class Count:
 def clean(text: str) -> str:
     r"""`text` with \n between its lines, without a byte order mark and blank lines around it. All else is kept."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    text = text.encode("utf-8", "replace" if _broken(text) else "strict").decode()
+    if not text.isascii():
+        text = _HALF_A_LETTER.sub("\ufffd", text)
     lines = text.split("\n")
     while lines and not lines[-1].strip():
         lines.pop()
@@ -119,7 +121,3 @@ def require_both(counts: dict[str, Count], *, section: str, noun: str) -> None:
                 f"{section}.validation: of {groups:,} group{'s' * (groups > 1)} none falls on the side of {split}; "
                 f"{lacking} the fraction, or give the source more {noun}s"
             )
-
-
-def _broken(text: str) -> bool:
-    return any("\ud800" <= letter <= "\udfff" for letter in text) if not text.isascii() else False

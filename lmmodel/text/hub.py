@@ -19,6 +19,7 @@ from lmmodel.text.split import digest
 
 _LOG = logging.getLogger(__name__)
 Item = TypeVar("Item")
+_BREAK_SECONDS = 1
 _BUILDERS = ("text", "json", "parquet", "csv", "arrow")
 
 
@@ -119,9 +120,9 @@ def _persistent(hub: Hub, *, split: str, files: Mapping[str, list[str]], place: 
 
 def _open(hub: Hub, *, split: str, files: Mapping[str, list[str]]) -> Any:
     datasets = library()
-    patience = datasets.config
-    patience.STREAMING_READ_MAX_RETRIES, patience.STREAMING_READ_RETRY_INTERVAL = 2, 1
-    patience.STREAMING_OPEN_MAX_RETRIES, patience.STREAMING_OPEN_RETRY_INTERVAL = 2, 1
+    config = datasets.config  # its own patience is 20 times 5 seconds, at every read
+    config.STREAMING_READ_MAX_RETRIES = config.STREAMING_OPEN_MAX_RETRIES = 2
+    config.STREAMING_READ_RETRY_INTERVAL = config.STREAMING_OPEN_RETRY_INTERVAL = _BREAK_SECONDS
     return datasets.load_dataset(
         hub.name,
         hub.configuration,

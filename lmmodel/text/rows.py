@@ -55,22 +55,22 @@ def expand(paths: Iterable[str], *, place: str) -> list[Path]:
 
 
 def of_file(file: Path) -> Iterator[Row]:
-    """The rows of one file; a text file is one row with the column `text`."""
+    """The rows of one file; a text file is one row with the column `text`. A Refusal names a file that is damaged."""
+    try:
+        yield from _rows(file)
+    except Refusal:
+        raise
+    except UnicodeDecodeError as error:
+        raise Refusal(f"{file}: is not text in UTF-8 (byte {error.start:,}: {error.reason})") from None
+    except Exception as error:  # every format has a library, and every library errors of its own
+        raise Refusal(f"{file}: cannot be read: {' '.join(str(error.__cause__ or error).split())[:300]}") from None
+
+
+def _rows(file: Path) -> Iterator[Row]:
     kind, packing = _format(file, place=str(file))
     options = {"sample_by": "document"} if kind == "text" else {}
     with _readable(file, unpack=packing if kind == "parquet" else None) as path:
-        yield from told(str(file), _stream(kind, data_files={"train": [glob.escape(str(path))]}, **options))
-
-
-def told(name: str, rows: Iterable[Row]) -> Iterator[Row]:
-    """`rows`, where what goes wrong while reading them is a Refusal that names `name`."""
-    try:
-        yield from rows
-    except UnicodeDecodeError as error:
-        raise Refusal(f"{name}: is not text in UTF-8 (byte {error.start:,}: {error.reason})") from None
-    except (OSError, ValueError, TypeError) as error:
-        cause = error.__cause__ or error
-        raise Refusal(f"{name}: cannot be read: {' '.join(str(cause).split())[:300]}") from None
+        yield from _stream(kind, data_files={"train": [glob.escape(str(path))]}, **options)
 
 
 def column(row: Row, name: str, *, place: str) -> Any:
