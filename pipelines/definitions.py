@@ -1,7 +1,7 @@
 """This project in Dagster: eight assets and their checks. ``dagster dev`` finds it.
 
-Everything but the checks follows from ``dvc.yaml``. One stage runs at a time in a run: all of them use every core, and a
-process of its own for each would cost 3 s.
+Everything but the checks follows from ``dvc.yaml``. One stage runs at a time in a run: all of them use every core, and
+a process of its own for each would cost 3 s.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def no_group_on_both_sides() -> Finding:
 def no_group_on_both_sides_with_documents() -> Finding:
     """No group that dialogues are judged on is in what any training sees, documents included, nor the reverse."""
     sources = paths.stage("corpus").output, paths.stage("dialogues").output
-    train, validation = (set().union(*(_groups(source, side) for source in sources)) for side in ("train", "validation"))
+    train, validation = (
+        set().union(*(_groups(source, side) for source in sources)) for side in ("train", "validation")
+    )
     return _apart(train, validation)
 
 

@@ -45,6 +45,14 @@ def lives(pid: int) -> bool:
         return False
 
 
+def interrupted(toy: Toy) -> None:
+    """Ctrl-C, once the slow stage is under way."""
+    with runner.started(toy.root, "slow") as run:
+        for line in run:
+            if line == "under way":
+                raise KeyboardInterrupt
+
+
 def starter(toy: Toy) -> subprocess.Popen[bytes]:
     """Another process that runs the slow stage, once that is under way."""
     tree = str(Path(runner.__file__).parents[2])
@@ -83,7 +91,7 @@ def test_lines_come_as_they_are_printed_and_a_failure_keeps_the_last(tmp_path: P
     with runner.started(toy.root, "bad") as run, pytest.raises(runner.DvcError) as failure:
         lines += run
     assert failure.value.code != 0
-    assert ["1", "2"] == [line for line in failure.value.lines if line in "12"]
+    assert [line for line in failure.value.lines if line in "12"] == ["1", "2"]
     assert "failed to reproduce 'bad'" in str(failure.value)
 
 
@@ -103,10 +111,8 @@ def test_an_unknown_stage_is_named_with_the_known_ones(tmp_path: Path) -> None:
 
 def test_leaving_early_ends_the_stage_after_it_could_save(tmp_path: Path) -> None:
     toy = Toy.slow(tmp_path)
-    with pytest.raises(KeyboardInterrupt), runner.started(toy.root, "slow") as run:
-        for line in run:
-            if line == "under way":
-                raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(toy)
     assert not any(map(lives, toy.pids))
     assert (toy.root / "saved.txt").exists()
 
@@ -124,10 +130,8 @@ def test_leaving_early_ends_the_stage_after_it_could_save(tmp_path: Path) -> Non
 )
 def test_a_stage_that_does_not_listen_is_ended_all_the_same(tmp_path: Path, how: list[str]) -> None:
     toy = Toy.slow(tmp_path, *how)
-    with pytest.raises(KeyboardInterrupt), runner.started(toy.root, "slow") as run:
-        for line in run:
-            if line == "under way":
-                raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(toy)
     assert len(toy.pids) == 1
     assert not any(map(lives, toy.pids))
 

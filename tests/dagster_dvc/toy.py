@@ -97,7 +97,9 @@ class Toy:
     def make(cls, root: Path, files: dict[str, str] | None = None, *, pipeline: str = PIPELINE) -> Toy:
         toy = cls(root)
         config = "[core]\nno_scm = true\nanalytics = false\ncheck_update = false\n"
-        toy.write({".dvc/config": config, "step.py": STEP, "params.yaml": PARAMS, "raw.txt": "text", "dvc.yaml": pipeline})
+        toy.write(
+            {".dvc/config": config, "step.py": STEP, "params.yaml": PARAMS, "raw.txt": "text", "dvc.yaml": pipeline}
+        )
         toy.write(files or {})
         return toy
 

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from pipelines.dagster_dvc import sensor
+from tests.dagster_dvc.dagster_says import materialize, unsynced
+from tests.dagster_dvc.toy import Toy
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    return Toy.make(tmp_path)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def tick(toy: Toy, instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
+    """One look of the sensor; what it reports is stored, as Dagster's daemon does."""
+    with dg.build_sensor_context(instance=instance, cursor=cursor) as context:
+        result = sensor.watch(toy.root)(context)
+    if isinstance(result, dg.SensorResult):
+        for event in result.asset_events:
+            instance.report_runless_asset_event(event)
+    assert isinstance(result, dg.SensorResult | dg.SkipReason)
+    return result
+
+
+def reported(result: dg.SensorResult | dg.SkipReason) -> set[str]:
+    assert isinstance(result, dg.SensorResult)
+    return {event.asset_key.to_user_string() for event in result.asset_events}
+
+
+def test_what_ran_in_a_terminal_is_reported_once(toy: Toy, instance: dg.DagsterInstance) -> None:
+    toy.dvc("repro")
+    first = tick(toy, instance)
+    assert reported(first) == {"settings", "split/data/left.txt", "split/data/right.txt", "train", "judge"}
+    assert unsynced(toy, instance) == set()
+    assert isinstance(first, dg.SensorResult)
+    assert isinstance(tick(toy, instance, first.cursor), dg.SkipReason)
+    assert reported(tick(toy, instance)) == set()
+
+    toy.edit("params.yaml", "rate: 0.5", "rate: 0.7")
+    toy.dvc("repro", "train")
+    assert unsynced(toy, instance) == {"train"}
+    second = tick(toy, instance, first.cursor)
+    assert reported(second) == {"train"}
+    assert unsynced(toy, instance) == set()
+
+
+def test_the_report_holds_figures_and_says_where_it_comes_from(toy: Toy, instance: dg.DagsterInstance) -> None:
+    toy.dvc("repro", "train")
+    tick(toy, instance)
+    event = instance.get_latest_materialization_event(dg.AssetKey("train"))
+    assert event
+    assert event.asset_materialization
+    assert event.asset_materialization.metadata["outcome"] == dg.MetadataValue.text("outside Dagster")
+    assert event.asset_materialization.metadata["loss"] == dg.MetadataValue.float(0.25)
+
+
+def test_what_dagster_ran_is_not_reported_again(toy: Toy, instance: dg.DagsterInstance) -> None:
+    materialize(toy, instance, "settings")
+    assert reported(tick(toy, instance)) == set()
+
+
+def test_it_keeps_out_of_the_way_of_a_run(toy: Toy, instance: dg.DagsterInstance) -> None:
+    toy.dvc("repro", "settings")
+    job = dg.Definitions(jobs=[dg.job(name="other")(lambda: None)]).get_job_def("other")
+    instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    assert isinstance(tick(toy, instance), dg.SkipReason)
