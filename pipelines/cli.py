@@ -57,7 +57,7 @@ def _dispatch(words: list[str]) -> None:
         return
     name, rest = words[0], words[1:]
     if name not in COMMANDS:
-        raise Refusal(f"lmmodel: '{name}' is not one of {', '.join(COMMANDS)}{suggestion(name, COMMANDS)}")
+        raise Refusal(f"lmmodel: '{name}' is not one of {', '.join(COMMANDS)}{suggestion(name, list(COMMANDS))}")
     page = importlib.import_module(f"pipelines.pages.{name}")
     parser = _Parser(
         prog=f"lmmodel {name}", description=page.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -7,6 +7,7 @@ is read and the dvc command is not asked. What only DVC can know, the bytes of l
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,8 @@ def _planned(stage: paths.Stage, recorded: Lock, parameters: Parameters) -> list
     """What changed in params.yaml or the code since `stage` ran; by key, with both values, where design did not run."""
     if not stage.plan.is_file():
         return []  # design will write it, most likely as it was
-    if changed := record.changes(stage, parameters):
+    written = json.loads(stage.plan.read_text(encoding="utf-8"))
+    if changed := record.changes(stage, written, parameters):
         return changed
     return [] if _same_plan(stage, recorded) else [f"{stage.plan} changed since"]
 

@@ -1,4 +1,4 @@
-"""The menu that the comments of params.yaml can only hint at: families of parts, their kinds, and what each can be told.
+"""The menu that the comments of params.yaml only hint at: families of parts, their kinds, what each can be told.
 
 Read off the files themselves: a kind is there because its file is.
 """
@@ -48,7 +48,7 @@ def show(told: argparse.Namespace) -> None:
         lines = list(menu())
     elif told.family not in FAMILIES:
         raise Refusal(
-            f"lmmodel kinds: '{told.family}' is not one of {', '.join(FAMILIES)}{suggestion(told.family, FAMILIES)}"
+            f"lmmodel kinds: '{told.family}' is not one of {', '.join(FAMILIES)}{suggestion(told.family, list(FAMILIES))}"
         )
     elif told.kind is None:
         lines = [*family_page(told.family), f"One of them in full: lmmodel kinds {told.family} {_first(told.family)}"]
@@ -92,9 +92,14 @@ def kind_page(name: str, kind: str) -> Iterator[str]:
         raise Refusal(f"lmmodel kinds {name}: {refusal}") from None
     yield from family.docstring(kind).splitlines()
     yield ""
-    rows = [
-        (field, _type(schema), _default(schema)) for field, schema in options.model_json_schema()["properties"].items()
-    ] if options.model_fields else []
+    rows = (
+        [
+            (field, _type(schema), _default(schema))
+            for field, schema in options.model_json_schema()["properties"].items()
+        ]
+        if options.model_fields
+        else []
+    )
     if rows:
         yield from wording.table([("option", "what it takes", "default"), *rows], "<<<", indent=2)
         yield ""

@@ -126,7 +126,7 @@ def deliver_abandoned(folder: Path) -> int:
 def main() -> None:
     """Carry one stage's notes while it works, then what others left."""
     folder, writer = Path(sys.argv[1]), int(sys.argv[2])
-    os.nice(10)
+    os.nice(5)  # the training comes first
     if deliver(Reader(folder), is_alive=lambda: os.getppid() == writer):
         deliver_abandoned(folder.parent)
 

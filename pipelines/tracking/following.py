@@ -19,7 +19,6 @@ SWITCH = "LMMODEL_TRACKING"
 """Set to `off`, nothing is noted; `lmmodel report` can still make the runs from what the stages wrote."""
 
 _FAREWELL_SECONDS = 2.0  # for what is still under way when the work is done; the rest is carried without us
-_still_carrying: list[subprocess.Popen[bytes]] = []
 
 
 class Run:
@@ -64,7 +63,7 @@ class Run:
         if self._carrier:
             with suppress(subprocess.TimeoutExpired):
                 self._carrier.wait(_FAREWELL_SECONDS)
-            _still_carrying.append(self._carrier)  # else Python warns of a process that nobody waits for
+            self._carrier.returncode = self._carrier.poll() or 0  # else Python warns that nobody waits for it
 
     def _quietly(self, act: Callable[[Writer], None]) -> None:
         if self._notes:

@@ -73,6 +73,8 @@ def flat(data: dict[str, Any]) -> dict[str, str]:
     """Nested data as dotted keys and texts. What all layers share stands once; what differs, in the layers' order."""
     result: dict[str, str] = {}
     for key, value in data.items():
+        if value is None:
+            continue  # not told; a table of differences is easier to read without
         if isinstance(value, dict) and value:
             result |= {f"{key}.{inner}": text for inner, text in flat(value).items()}
         elif key == "layers" and isinstance(value, list):

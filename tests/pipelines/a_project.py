@@ -74,11 +74,11 @@ def dvc(*words: str) -> None:
     subprocess.run(["dvc", *words], check=True, env=environment, timeout=120)
 
 
-def job(name: str) -> Job[Any]:
+def job(name: str, *, scratch: Path | None = None) -> Job[Any]:
     """The job that stage `name` would be given here, now."""
     stage, given = paths.stage(name), parameters.read()
     before = record.read(stage)
-    scratch = Path(".lmmodel/work") / name / before.identity
+    scratch = scratch or Path(".lmmodel/work") / name / before.identity
     (scratch / "output").mkdir(parents=True, exist_ok=True)
     return Job(
         stage=name,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from pipelines import tracking
 from pipelines.tracking import notes as notes_module
 from pipelines.tracking.delivery import deliver, deliver_abandoned
 from pipelines.tracking.notes import Reader, Writer, begin, home, place
 from pipelines.tracking.opening import flat
 from pipelines.tracking.store import Store, database, uri
+from tests.pipelines import a_project
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -278,6 +282,110 @@ def test_layers_are_told_together_where_they_agree() -> None:
     assert flat({"model": {"width": 8, "layers": layers, "accept": []}}) == {
         "model.width": "8",
         "model.layers.attention.kind": "multi_head",
-        "model.layers.attention.window": "64 x2, null, 64",
+        "model.layers.attention.window": "64 x2, -, 64",
         "model.accept": "[]",
     }
+
+
+def with_database(root: Path, empty_database: Path) -> None:
+    database(root).write_bytes(empty_database.read_bytes())
+
+
+def test_what_was_restored_gets_the_runs_that_its_work_would_have_had(finished: Path, empty_database: Path) -> None:
+    with_database(finished, empty_database)
+    assert tracking.missing() == ["pretrain", "finetune", "evaluate"]
+    assert tracking.rebuild() == ["pretrain", "finetune", "evaluate"]
+    assert tracking.missing() == []
+    assert tracking.rebuild() == []
+    by_stage = {run.data.tags["lmmodel.stage"]: run for run in runs()}
+    candidate = by_stage["pretrain"]
+    assert {run.data.tags.get("mlflow.parentRunId") for run in by_stage.values()} == {None, candidate.info.run_id}
+    assert {run.info.status for run in by_stage.values()} == {"FINISHED"}
+    assert steps_of(candidate, "validation_bits_per_byte") == [20, 30]
+    assert candidate.data.metrics["evaluate/models/pretrained/dialogues_choice/score"] == 0.315
+    assert candidate.data.params["model.width"] == "256"
+    assert candidate.data.params["seed"] == "1"
+    assert {item.dataset.name for item in candidate.inputs.dataset_inputs} == {"data/shards", "data/tokenizer"}
+
+
+def test_a_followed_work_and_its_rebuilt_twin_are_the_same_run(finished: Path, empty_database: Path) -> None:
+    with_database(finished, empty_database)
+    tracking.rebuild()
+    before = {run.info.run_id for run in runs()}
+    with tracking.follow(a_project.job("finetune"), {"kept": 1}) as run:
+        run.log({"training_loss_nats": 2.0}, step=40)
+        run.tag({"platform.device": "cpu"})
+    settle()
+    assert {run.info.run_id for run in runs()} == before
+    [tuned] = [run for run in runs() if run.data.tags["lmmodel.stage"] == "finetune"]
+    assert steps_of(tuned, "training_loss_nats") == [10, 20, 30, 40]
+    assert tuned.data.tags["platform.device"] == "cpu"
+    assert tuned.data.tags["launch.device"] == "auto"
+    assert tuned.data.params["kept"] == "1"
+
+
+def settle(seconds: float = 60) -> None:
+    """Until all notes are carried."""
+    end = time.monotonic() + seconds
+    while list(place().glob("[0-9]*")):
+        assert time.monotonic() < end, "notes were not carried in time"
+        time.sleep(0.1)
+
+
+WORK = """
+import sys, time
+from tests.pipelines import a_project
+from pipelines import tracking
+with tracking.follow(a_project.job("pretrain")) as run:
+    for step in range(int(sys.argv[1]), int(sys.argv[2])):
+        run.log({"loss_nats": 1 / (1 + step)}, step=step)
+    if "wait" in sys.argv:
+        print("there", flush=True)
+        time.sleep(600)
+"""
+
+
+def test_a_work_that_is_killed_and_goes_on_leaves_one_run_without_a_hole(
+    finished: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_database(finished, empty_database)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    command = [sys.executable, "-c", WORK]
+    first = subprocess.Popen([*command, "0", "50", "wait"], stdout=subprocess.PIPE, start_new_session=True)
+    assert first.stdout
+    with first.stdout as said:
+        assert said.readline() == b"there\n"
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    settle()
+    assert [run.info.status for run in runs()] == ["KILLED"]
+    subprocess.run([*command, "30", "80"], check=True, timeout=60)
+    settle()
+    [run] = runs()
+    assert run.info.status == "FINISHED"
+    assert steps_of(run, "loss_nats") == list(range(80))
+
+
+def test_a_failing_work_is_a_failed_run_and_its_error_comes_through(finished: Path, empty_database: Path) -> None:
+    with_database(finished, empty_database)
+    with pytest.raises(ZeroDivisionError), tracking.follow(a_project.job("pretrain")):
+        raise ZeroDivisionError
+    settle()
+    assert [run.info.status for run in runs()] == ["FAILED"]
+
+
+def test_tracking_that_cannot_write_lets_the_work_go_on(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(".lmmodel").write_text("a file where a folder should be")
+    job = a_project.job("pretrain", scratch=Path("scratch"))
+    with tracking.follow(job) as run:
+        run.log({"loss_nats": 1.0}, step=1)
+        run.figures({"loss_nats": 1.0})
+        run.artifact(Path("nowhere"))
+    assert "The work goes on." in capsys.readouterr().err
+
+
+def test_switched_off_nothing_is_noted(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LMMODEL_TRACKING", "off")
+    with tracking.follow(a_project.job("pretrain")) as run:
+        run.log({"loss_nats": 1.0}, step=1)
+    assert not place().exists()

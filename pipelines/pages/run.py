@@ -1,0 +1,29 @@
+"""Whatever is out of date, made; then the report. What `make run` does once everything is installed.
+
+The same as `lmmodel plan`, `dvc repro` and `lmmodel report`, one after the other. Type it again after a change, or
+after it was stopped: it goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from pipelines import parameters, standing
+from pipelines.dagster_dvc import runner
+from pipelines.pages import plan, report
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Nothing: what to make is in params.yaml."""
+
+
+def show(told: argparse.Namespace) -> None:
+    """Validate, say what will be done, do it, and show what came out."""
+    found = standing.survey(parameters.read())
+    if not all(item.is_current for item in found):
+        print("\n".join([*plan.page(found), ""]), flush=True)
+    with runner.started(".") as run:
+        code = run.watch()
+    if code:
+        raise SystemExit(code)
+    report.show(argparse.Namespace())
