@@ -27,11 +27,10 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 
 @dataclass(frozen=True)
 class Compressed:
-    """Bits per byte of the text alone, and given `training_bytes` of training text."""
+    """Bits per byte of a text alone, and given the training text."""
 
     alone: float
     given_training: float
-    training_bytes: int
 
 
 def join(texts: Iterable[str]) -> bytes:
@@ -39,21 +38,30 @@ def join(texts: Iterable[str]) -> bytes:
     return SEPARATOR.join(text.encode() for text in texts)
 
 
-def measure(text: bytes, training: bytes) -> dict[str, Compressed]:
-    """Each compressor on `text`, alone and given (the last of) `training`; two at a time, which Python lets them."""
-    before = training[-TRAINING_BYTES:] + SEPARATOR
+def join_last(texts: Iterable[str]) -> bytes:
+    """The last `TRAINING_BYTES` of documents as one text, however many there are."""
+    kept = bytearray()
+    for text in texts:
+        kept += text.encode() + SEPARATOR
+        if len(kept) > 2 * TRAINING_BYTES:
+            del kept[:-TRAINING_BYTES]
+    return bytes(kept[-TRAINING_BYTES:])
+
+
+def measure(text: bytes, before: bytes) -> dict[str, Compressed]:
+    """Each compressor on `text`, alone and given the training text `before`; two at a time, as Python lets them."""
     with ThreadPoolExecutor(2) as pool:
         jobs = {
             name: [pool.submit(_size, name, part) for part in (before + text, before, text)]
             for name in reversed(COMPRESSORS)  # the slowest first
         }
         sizes = {name: [job.result() for job in waiting] for name, waiting in jobs.items()}
-    return {name: _compressed(*sizes[name], text=len(text), training=len(before)) for name in COMPRESSORS}
+    return {name: _compressed(*sizes[name], text=len(text)) for name in COMPRESSORS}
 
 
 def _size(name: str, text: bytes) -> int:
     return len(COMPRESSORS[name](text))
 
 
-def _compressed(both: int, before: int, alone: int, *, text: int, training: int) -> Compressed:
-    return Compressed(8 * alone / text, 8 * (both - before) / text, training - len(SEPARATOR))
+def _compressed(both: int, before: int, alone: int, *, text: int) -> Compressed:
+    return Compressed(8 * alone / text, 8 * (both - before) / text)
