@@ -5,7 +5,7 @@ Shazeer, 2020, "GLU Variants Improve Transformer".
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -17,6 +17,8 @@ from lmmodel.params.settings import Count, Positive, Settings
 
 class Options(Settings):
     """The inner width is `hidden`, or `expansion` times the width (8/3 where neither is given: plain's 4 in size)."""
+
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("hidden", "expansion"),)
 
     activation: Literal["relu", "relu_squared", "gelu", "gelu_tanh", "silu"] = "silu"
     hidden: Count | None = None

@@ -5,7 +5,7 @@ Vaswani and others, 2017, "Attention Is All You Need"; GPT-2 bends with gelu in 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -17,6 +17,8 @@ from lmmodel.params.settings import Count, Positive, Settings
 
 class Options(Settings):
     """The inner width is `hidden`, or `expansion` times the width (4 where neither is given)."""
+
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("hidden", "expansion"),)
 
     activation: Literal["relu", "relu_squared", "gelu", "gelu_tanh", "silu"] = "gelu_tanh"
     hidden: Count | None = None
