@@ -89,6 +89,17 @@ def finetuning_learnt() -> Finding:
     return _learnt("finetune")
 
 
+def every_task_is_scored() -> Finding:
+    """Each model has a number for each task that params.yaml names."""
+    stage = paths.stage("evaluate")
+    tasks, scores = _read(stage.plan)["section"]["tasks"], _read(stage.metrics)
+    skipped = "skipped" in _read(paths.stage("finetune").metrics)
+    wanted = [f"{model}.{task}" for model in ("pretrain", "finetune")[: 1 if skipped else 2] for task in tasks]
+    scored = {key for key, score in scores.items() if isinstance(score, int | float) and math.isfinite(score)}
+    missing = [name for name in wanted if not any(key.startswith(name) for key in scored)]
+    return Finding([f"{name} has no score" for name in missing], {"tasks": len(tasks), "scores": len(wanted)})
+
+
 def _apart(train: set[str], validation: set[str]) -> Finding:
     both = sorted(train & validation)
     return Finding(
@@ -104,11 +115,17 @@ def _groups(source: Path, side: str) -> set[str]:
 
 
 def _learnt(stage: str) -> Finding:
-    metrics = json.loads(paths.stage(stage).metrics.read_text(encoding="utf-8"))
-    loss_nats = metrics["validation_loss_nats"]
-    guessing_nats = math.log(json.loads(paths.DECLARATION.read_text(encoding="utf-8"))["vocab_size"])
+    metrics = _read(paths.stage(stage).metrics)
+    if "skipped" in metrics:
+        return Finding(figures=metrics)
+    loss_nats, guessing_nats = metrics["validation_loss_nats"], math.log(_read(paths.DECLARATION)["vocab_size"])
     wrong = [] if loss_nats < guessing_nats else [f"{loss_nats:.3f} nats are not below {guessing_nats:.3f}"]
     return Finding(wrong, {"validation_loss_nats": loss_nats, "guessing_nats": guessing_nats})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 TRANSLATOR = Plans()
@@ -122,6 +139,7 @@ defs = dg.Definitions(
         check("dialogues", no_group_on_both_sides_with_documents, blocking=True),
         check("pretrain", pretraining_learnt),
         check("finetune", finetuning_learnt),
+        check("evaluate", every_task_is_scored),
     ],
     sensors=[sensor.watch(Path(), TRANSLATOR)],
     executor=dg.in_process_executor,
