@@ -182,11 +182,12 @@ class Court:
         )
 
     def _asked(self, verdicts: dict[str, Verdict]) -> Iterator[report.Asked]:
-        """Each question with what the trained models answered."""
+        """Each question with what the trained models answered, and what is true."""
         names = [name for name in ("pretrain", "finetune") if name in verdicts]
         for place, row in enumerate(self.rows.get(ANSWER, [])):
-            answers = {report.TITLES[name]: verdicts[name].examples[ANSWER][place]["said"] for name in names}
-            yield report.Asked(question=row["text"].strip(), true=row["answer"], answers=answers)
+            said = {report.TITLES[name]: verdicts[name].examples[ANSWER][place]["said"] for name in names}
+            answers = [report.Said(who=who, text=text) for who, text in {**said, "true": row["answer"]}.items()]
+            yield report.Asked(question=row["text"].strip(), answers=tuple(answers))
 
     def _notes(self) -> Iterator[str]:
         yield "± is half of a 95 % interval over the examples of a task."

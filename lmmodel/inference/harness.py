@@ -79,6 +79,8 @@ class Tasks:
         """Ask `model` the first `limit` examples of each task."""
         from lm_eval.evaluator import evaluate
 
+        if not self.by_name:
+            return Verdict(())
         with _quiet():
             results = evaluate(lm=model, task_dict={"tasks": self.by_name}, limit=limit, bootstrap_iters=0)
         figures: list[Figure] = []

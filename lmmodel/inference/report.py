@@ -75,12 +75,18 @@ class Continued(_Data):
     text: str
 
 
+class Said(_Data):
+    """Somebody's answer."""
+
+    who: str
+    text: str
+
+
 class Asked(_Data):
-    """A question, its true answer, and what each model answered, by its row's title."""
+    """A question; what each model answered, by its row's title, and last what is true."""
 
     question: str
-    true: str
-    answers: dict[str, str]
+    answers: tuple[Said, ...]
 
 
 class Summary(_Data):
@@ -163,8 +169,7 @@ def samples(summary: Summary) -> str:
     if summary.asked:
         parts.append("## Questions")
     for item in summary.asked:
-        said = {**item.answers, "true": item.true}
-        told = "\n".join(f"- {who}: {_escaped(_line(what))}" for who, what in said.items())
+        told = "\n".join(f"- {said.who}: {_escaped(_line(said.text))}" for said in item.answers)
         parts += [f"### {_escaped(_line(item.question))}", told]
     return "\n\n".join(parts) + "\n"
 
@@ -185,7 +190,7 @@ def terminal(summary: Summary) -> str:
     told.append("  ± is a 95 % interval over the examples. All figures: evaluate.json, report.md")
     for item in summary.asked[:_QUESTIONS_IN_TERMINAL]:
         told += ["", f"  {_cut(_line(item.question))}"]
-        told += [f"    {who:<12}  {_cut(_line(what))}" for who, what in {**item.answers, "true": item.true}.items()]
+        told += [f"    {said.who:<12}  {_cut(_line(said.text))}" for said in item.answers]
     return "\n".join(line.rstrip() for line in told)
 
 

@@ -18,7 +18,7 @@ POSITIONS = ("rotary", "learned")
 
 
 @lru_cache(maxsize=8)
-def model(position: str = "rotary", vocabulary: int = VOCABULARY, context: int = CONTEXT) -> Model:
+def model(position: str = "rotary", vocabulary: int = VOCABULARY, context: int = CONTEXT, seed: int = 1) -> Model:
     """Two layers in float64, every weight drawn wide."""
     text = f"""
 model:
@@ -29,7 +29,7 @@ model:
   design: {{position: {position}, attention: {{kind: multi_head, kv_heads: 1}}}}
 """
     built = build(resolve(parse(text, name="small"), vocab_size=vocabulary), seed=0, dtype=torch.float64).eval()
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in built.parameters():
             parameter.normal_(0, 0.4, generator=generator)

@@ -63,9 +63,7 @@ def test_with_bytes_the_whole_text_costs_what_its_parts_cost(context, continuati
     if len((context + continuation).encode()) > CONTEXT:
         return
     known = language_model("byte")
-    parts = known.loglikelihood(
-        [asked("loglikelihood", "", context), asked("loglikelihood", context, continuation)]
-    )
+    parts = known.loglikelihood([asked("loglikelihood", "", context), asked("loglikelihood", context, continuation)])
     (whole,) = known.loglikelihood_rolling([asked("loglikelihood_rolling", context + continuation)])
     assert parts[0][0] + parts[1][0] == pytest.approx(whole, abs=1e-4)
 
