@@ -37,6 +37,9 @@ class Keeper:
         self._parent = parent
         self._told = False
         self._known: dict[int, psutil.Process] = {}
+        # Before the command starts: where the signals were ignored, as in a shell's background, it would inherit that.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._hear)
         # A terminal is handed on as it is, so that progress bars are drawn.
         output = None if sys.stdout.isatty() else subprocess.PIPE
         self._child = subprocess.Popen(
@@ -46,8 +49,6 @@ class Keeper:
 
     def keep(self) -> int:
         """Until the command is gone; gives its exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._hear)
         self._relay.start()
         while self._child.poll() is None and not self._told and os.getppid() == self._parent:
             time.sleep(LOOK_SECONDS)

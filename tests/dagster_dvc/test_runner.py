@@ -53,11 +53,11 @@ def interrupted(toy: Toy) -> None:
                 raise KeyboardInterrupt
 
 
-def starter(toy: Toy) -> subprocess.Popen[bytes]:
+def starter(toy: Toy, *before: str) -> subprocess.Popen[bytes]:
     """Another process that runs the slow stage, once that is under way."""
     tree = str(Path(runner.__file__).parents[2])
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(STARTER), str(toy.root)],
+        [*before, sys.executable, "-c", textwrap.dedent(STARTER), str(toy.root)],
         env={**environment(), "PYTHONPATH": tree},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -141,6 +141,15 @@ def test_whoever_started_it_may_die_and_leaves_nothing_behind(tmp_path: Path, nu
     toy = Toy.slow(tmp_path)
     process = starter(toy)
     process.send_signal(number)
+    process.wait()
+    until(lambda: not any(map(lives, toy.pids)))
+    assert (toy.root / "saved.txt").exists()
+
+
+def test_a_stage_hears_signals_that_its_starter_was_told_to_ignore(tmp_path: Path) -> None:
+    toy = Toy.slow(tmp_path)
+    process = starter(toy, "sh", "-c", "trap '' INT TERM; exec \"$@\"", "sh")
+    process.kill()
     process.wait()
     until(lambda: not any(map(lives, toy.pids)))
     assert (toy.root / "saved.txt").exists()

@@ -63,13 +63,7 @@ stages:
 SLOW = """
 import os, pathlib, signal, sys, time
 
-def save(number, frame):
-    pathlib.Path("saved.txt").write_text("saved")
-    sys.exit(1)
-
-if "deaf" not in sys.argv:
-    signal.signal(signal.SIGINT, save)
-else:
+if "deaf" in sys.argv:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if "aside" in sys.argv:
@@ -81,8 +75,12 @@ with open("pids.txt", "a") as file:
     file.write(f"{os.getpid()}\\n")
 print("under way", flush=True)
 until = pathlib.Path("go")
-while not until.exists():
-    time.sleep(0.02)
+try:
+    while not until.exists():
+        time.sleep(0.02)
+except KeyboardInterrupt:
+    pathlib.Path("saved.txt").write_text("saved")
+    sys.exit(1)
 pathlib.Path("slow.txt").write_text("done")
 """
 
