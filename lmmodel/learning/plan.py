@@ -10,12 +10,15 @@ import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmmodel.folder import canonical
 from lmmodel.learning import machine
 from lmmodel.learning.settings import Budget, Finetune, Launch, Pretrain
 from lmmodel.params.refusal import Refusal
+
+if TYPE_CHECKING:
+    from lmmodel.architecture.declaration import Declaration
 
 _MICRO_TOKENS = {"cpu": 2048, "cuda": 65_536, "mps": 16_384}
 # What an uncompiled step does in a second, and what of that time compiling saves; on a processor for each core.
@@ -31,6 +34,19 @@ class Work:
     flops_per_token: float
     context: int
     tokens_per_epoch: int
+
+    @classmethod
+    def of(cls, declaration: Declaration, *, tokens_per_epoch: int) -> Work:
+        """What training the declared design takes, measured on a model of it that has no weights."""
+        from lmmodel.architecture import count
+
+        counts = count.measure(declaration)
+        return cls(
+            parameters=counts.parameters,
+            flops_per_token=counts.training_flops_per_token,
+            context=declaration.context,
+            tokens_per_epoch=tokens_per_epoch,
+        )
 
 
 @dataclass(frozen=True)
@@ -55,32 +71,42 @@ class Plan:
         """Between two updates."""
         return self.sequences * self.context
 
+    @property
+    def tokens(self) -> int:
+        """In all."""
+        return self.steps * self.batch_tokens
+
     def record(self) -> dict[str, Any]:
         """The part of the platform that was decided here, for the checkpoint."""
         kept = ("threads", "precision", "compiled", "micro_sequences")
         return {name: getattr(self, name) for name in kept} | machine.record(self.device)
 
 
-def decide(section: Pretrain | Finetune, launch: Launch, work: Work, *, stage: str) -> Plan:
-    """The plan of `stage`; a Refusal names the key of params.yaml that does not fit."""
-    if section.batch_tokens % work.context:
-        least = section.batch_tokens // work.context * work.context
+def sequences(batch_tokens: int, *, context: int, stage: str) -> int:
+    """Rows of a batch; a Refusal where `batch_tokens` of `stage` is not a whole number of them."""
+    if batch_tokens % context:
+        least = batch_tokens // context * context
+        whole = f"{least:,} or {least + context:,} is" if least else f"{context:,} is the least"
         raise Refusal(
-            f"params.yaml: {stage}.batch_tokens {section.batch_tokens:,} is not a whole number of sequences of "
-            f"model.context {work.context:,}: {least or work.context:,} or {least + work.context:,} is"
+            f"params.yaml: {stage}.batch_tokens {batch_tokens:,} is not a whole number of sequences of model.context "
+            f"{context:,} tokens: {whole}"
         )
+    return batch_tokens // context
+
+
+def decide(section: Pretrain | Finetune, launch: Launch, work: Work) -> Plan:
+    """The plan of a training; a Refusal where this machine has not what `launch` asks for."""
     device = machine.device(launch.device)
-    precision = machine.precision(section.precision, device)
-    steps, sequences = _steps(section, work), section.batch_tokens // work.context
+    steps, rows = _steps(section, work), section.batch_tokens // work.context
     plan = Plan(
         steps=steps,
-        sequences=sequences,
-        micro_sequences=_micro(launch.micro_batch_sequences, sequences, _MICRO_TOKENS[device] // work.context),
+        sequences=rows,
+        micro_sequences=_micro(launch.micro_batch_sequences, rows, _MICRO_TOKENS[device] // work.context),
         context=work.context,
         validations=evenly(steps, section.validation.times),
         device=device,
         threads=_threads(),
-        precision=precision,
+        precision=machine.precision(section.precision, device),
         compiled=False,
     )
     return replace(plan, compiled=_compiled(launch.compile, plan, work))

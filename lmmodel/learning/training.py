@@ -30,7 +30,7 @@ from lmmodel.learning.pace import Pace
 from lmmodel.learning.plan import Plan
 from lmmodel.learning.reports import Began, Report, Said, Saved, Stepped, Validated
 from lmmodel.learning.settings import Finetune, Pretrain
-from lmmodel.learning.stopping import Stop, listening
+from lmmodel.learning.stopping import listening
 from lmmodel.learning.update import Update
 from lmmodel.learning.weights import Weights
 from lmmodel.params.refusal import Refusal
@@ -101,13 +101,10 @@ class Training:
                     self._save()
                     yield Saved(self.step)
                     saved = time.monotonic()
-                self._leave_if(stop)
+                if stop.asked and self.step < self.plan.steps:
+                    yield Said(f"{stop.asked} after step {self.step:,} of {self.plan.steps:,}, which is saved")
+                    raise KeyboardInterrupt
             self.weights.settle()
-
-    def _leave_if(self, stop: Stop) -> None:
-        if stop.asked and self.step < self.plan.steps:
-            done = f"after step {self.step:,} of {self.plan.steps:,}"
-            raise Refusal(f"stopped by {stop.asked} {done}; it is saved, and `dvc repro` goes on from there")
 
     # --- one step
 
@@ -147,8 +144,12 @@ class Training:
         if weights_BT is None:
             weights_BT = np.ones(batch.tokens_BT.shape, dtype=np.float32)
         whole = batch._replace(weights_BT=weights_BT)
-        there = {k: torch.from_numpy(v[rows]).to(self.plan.device) for k, v in whole._asdict().items() if v is not None}
+        there = {name: self._tensor(array[rows]) for name, array in whole._asdict().items() if array is not None}
         return Batch(**there)
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        """Contiguous, always: a compiled step is for one layout."""
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.plan.device)
 
     def _adapt(self, reports: dict[str, Tensor]) -> None:
         if reports:

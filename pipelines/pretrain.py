@@ -1,0 +1,42 @@
+"""The stage `pretrain`: a language learnt from documents."""
+
+from __future__ import annotations
+
+from lmmodel import folder
+from lmmodel.learning import plan
+from lmmodel.learning.settings import Pretrain
+from pipelines import training, work
+
+_PROMPT_TOKENS = 12
+
+
+def produce(job: work.Job[Pretrain]) -> None:
+    """Train the declared design on the shards."""
+    from lmmodel.architecture.declaration import Declaration
+    from lmmodel.architecture.model import build
+    from lmmodel.text.batches import PretrainBatches
+    from lmmodel.text.shards import Shards
+
+    declared = job.inputs["declaration"]
+    declaration = Declaration.parse(declared.read_bytes(), name=str(declared))
+    context = declaration.context
+    batches = PretrainBatches(
+        Shards.open(job.inputs["shards"]),
+        context=context,
+        sequences=plan.sequences(job.section.batch_tokens, context=context, stage=job.stage),
+        seed=job.seed,
+        separate=job.section.documents == "separate",
+    )
+    held_out = next(batches.validation(context))
+    training.train(
+        job,
+        build(declaration, seed=job.seed),
+        batches=batches,
+        tokenizer=job.inputs["tokenizer"],
+        data={"shards": folder.digest(job.inputs["shards"] / folder.INDEX)},
+        prompt=held_out.tokens_BT[0, :_PROMPT_TOKENS].tolist(),
+    )
+
+
+if __name__ == "__main__":
+    work.run("pretrain", Pretrain, produce)

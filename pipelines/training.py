@@ -1,0 +1,70 @@
+"""What `pretrain` and `finetune` share: a model and batches, through the one training loop, to a sealed checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lmmodel.learning import checkpoint, curve, plan
+from lmmodel.learning.settings import Finetune, Pretrain
+from lmmodel.params.refusal import Refusal
+from pipelines import watching, work
+
+if TYPE_CHECKING:
+    from lmmodel.architecture.model import Model
+    from lmmodel.learning.training import Batches, Training
+
+
+def train(
+    job: work.Job[Pretrain] | work.Job[Finetune],
+    model: Model,
+    *,
+    batches: Batches,
+    tokenizer: Path,
+    data: dict[str, str],
+    prompt: list[int],
+) -> None:
+    """Train `model` as the job's section says, and hand in the checkpoint, the curve and the numbers.
+
+    tokenizer: its folder. data: digests of what was learnt from, by name. prompt: tokens that samples go on from.
+    """
+    from lmmodel.learning.training import Training
+    from lmmodel.text.tokenizer import Tokenizer
+
+    words = Tokenizer.load(tokenizer)
+    there = plan.Work.of(model.declaration, tokens_per_epoch=batches.tokens_per_epoch)
+    decided = plan.kept(job.scratch) or plan.decide(job.section, job.launch, there)
+    plan.keep(decided, job.scratch)
+    training = Training(
+        model,
+        batches,
+        plan=decided,
+        section=job.section,
+        seed=job.seed,
+        byte_lengths_V=words.byte_lengths(),
+        scratch=job.scratch,
+    )
+    try:
+        for _ in watching.shown(training.run(), job, model=model, tokenizer=words, prompt=prompt, to_do=there):
+            pass
+    except Refusal as refusal:
+        raise Refusal(f"{job.stage}: {refusal}") from None
+    facts = {"stage": job.stage, "step": decided.steps, "tokens": decided.tokens, "seed": job.seed, "data": data}
+    checkpoint.save(job.output, model=model, tokenizer=tokenizer, facts={**facts, "platform": decided.record()})
+    curve.write(job.curve, training.rows)
+    job.metrics(_numbers(training, there))
+
+
+def _numbers(training: Training, there: plan.Work) -> dict[str, float]:
+    """What came out, and what went in, without times."""
+    last, decided = training.rows[-1], training.plan
+    return {
+        "validation_bits_per_byte": last["validation_bits_per_byte"],
+        "validation_loss_nats": last["validation_loss_nats"],
+        "loss_nats": last["loss_nats"],
+        "steps": decided.steps,
+        "tokens": decided.tokens,
+        "epochs": decided.tokens / there.tokens_per_epoch,
+        "parameters": there.parameters,
+        "flops": decided.tokens * there.flops_per_token,
+    }

@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from lmmodel.learning import saving
+from lmmodel.params.refusal import Refusal
+
+
+def tensors(value: float) -> dict[str, torch.Tensor]:
+    return {"weights/a": torch.full((3, 2), value), "optimizer/0/step/a": torch.tensor(value)}
+
+
+def test_the_newest_state_is_read_back_as_it_was(tmp_path: Path) -> None:
+    assert saving.latest(tmp_path) is None
+    for step in (1, 2, 10):
+        saving.save(tmp_path, step, tensors(step), {"step": step, "loss": 0.1 + step})
+    found = saving.latest(tmp_path)
+    assert found is not None
+    assert found[1] == {"step": 10, "loss": 10.1}
+    assert all(torch.equal(found[0][name], value) for name, value in tensors(10).items())
+
+
+def test_only_the_last_states_are_kept(tmp_path: Path) -> None:
+    for step in range(1, 6):
+        saving.save(tmp_path, step, tensors(step), {})
+    assert [path.name for path in saving.states(tmp_path)] == ["step-0000000004", "step-0000000005"]
+
+
+class CrashError(Exception):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("name", ["save_file", "seal", "fsync", "rename", "rmtree"])
+def test_wherever_saving_is_cut_off_the_next_start_finds_a_whole_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Cut off at the first call of `name`, the second, and so on, until saving gets to its end."""
+    place = {
+        "save_file": "safetensors.torch.save_file",
+        "seal": "lmmodel.folder.seal",
+        "fsync": "os.fsync",
+        "rename": "pathlib.Path.rename",
+        "rmtree": "shutil.rmtree",
+    }[name]
+    cut_off = 0
+    while True:
+        scratch = tmp_path / str(cut_off)
+        for step in (1, 2):
+            saving.save(scratch, step, tensors(step), {"step": step})
+        with monkeypatch.context() as patched:
+            patched.setattr(place, counted(place, cut_off))
+            try:
+                saving.save(scratch, 3, tensors(3), {"step": 3})
+                break
+            except CrashError:
+                cut_off += 1
+        found = saving.latest(scratch)
+        assert found is not None
+        assert found[1]["step"] in (2, 3)
+        assert torch.equal(found[0]["weights/a"], tensors(found[1]["step"])["weights/a"])
+        saving.save(scratch, 4, tensors(4), {"step": 4})
+        assert saving.latest(scratch)[1]["step"] == 4  # type: ignore[index]
+    assert cut_off >= 1
+
+
+def counted(place: str, most: int):
+    """What stands at `place`, until it was called `most` times."""
+    module, _, name = place.rpartition(".")
+    owner = {"pathlib.Path": Path}.get(module) or __import__(module, fromlist=[name])
+    original, calls = getattr(owner, name), 0
+
+    def called(*given, **told):
+        nonlocal calls
+        if calls == most:
+            raise CrashError
+        calls += 1
+        return original(*given, **told)
+
+    return called
+
+
+def test_a_full_disk_leaves_the_state_before_and_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saving.save(tmp_path, 1, tensors(1), {"step": 1})
+
+    def full(given: dict, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        saving.save(tmp_path, 2, tensors(2), {"step": 2})
+    assert saving.latest(tmp_path)[1] == {"step": 1}  # type: ignore[index]
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000000001"]
+
+
+def test_a_state_with_one_flipped_byte_is_refused_by_name(tmp_path: Path) -> None:
+    saving.save(tmp_path, 7, tensors(7), {})
+    path = tmp_path / "step-0000000007" / "state.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(Refusal, match=r"state\.safetensors: its content is not(.|\n)*Remove .*step-0000000007"):
+        saving.latest(tmp_path)

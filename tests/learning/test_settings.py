@@ -1,0 +1,37 @@
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from lmmodel.learning.settings import Budget, Finetune, Launch, Pretrain
+
+
+@pytest.mark.parametrize("section", [Pretrain, Finetune, Launch])
+def test_a_section_is_read_back_as_it_was_written(section: type) -> None:
+    assert section.model_validate(section().dump()) == section()
+
+
+def test_validate_is_what_the_key_is_called() -> None:
+    assert Pretrain.model_validate({"validate": {"times": 3}}).validation.times == 3
+    assert "validate" in Pretrain().dump()
+
+
+@pytest.mark.parametrize("told", [{}, {"tokens": 1, "epochs": 1}])
+def test_a_budget_is_told_in_exactly_one_way(told: dict) -> None:
+    with pytest.raises(ValidationError, match="exactly one of tokens, epochs, flops, tokens_per_parameter"):
+        Budget.model_validate(told)
+
+
+def test_more_processes_than_train_are_refused() -> None:
+    with pytest.raises(ValidationError, match="takes processes: 1, not 2"):
+        Launch.model_validate({"processes": 2})
+
+
+def test_none_skips_as_a_bare_word() -> None:
+    assert Finetune.model_validate({"method": "none"}).method.kind == "none"
+
+
+def test_reading_settings_imports_no_torch() -> None:
+    code = "import sys; from lmmodel.learning.settings import Pretrain; Pretrain(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
