@@ -49,6 +49,14 @@ def shown(
             if isinstance(report, Stepped) and (text := samples.due(last=report.step == first.plan.steps)):
                 line.say(text)
             yield report
+        run.figures(_headline(first.plan, to_do))
+
+
+def _headline(plan: Plan, to_do: Work) -> dict[str, float]:
+    """What candidates are told apart by, beside the last point of their curves."""
+    flops = plan.tokens * to_do.flops_per_token
+    epochs = plan.tokens / to_do.tokens_per_epoch
+    return {"parameters": to_do.parameters, "tokens": plan.tokens, "epochs": epochs, "flops": flops}
 
 
 def _decided(plan: Plan) -> dict[str, object]:
