@@ -6,14 +6,19 @@ is not mistaken for a fault.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
+from lmmodel.architecture.declaration import Declaration
 from lmmodel.architecture.model import Model, build
 from lmmodel.architecture.resolve import resolve
 from lmmodel.params.document import parse
 
 CHUNKS = (7, 1, 1, 5, 1, 30, 1, 1, 40, 2)
+Mixing = Callable[[Tensor], Tensor]
 
 
 def model(
@@ -21,10 +26,16 @@ def model(
 ) -> Model:
     """The model of `design` (what stands under `design:`), its parameters redrawn, in float64."""
     size = f"width: {width}, depth: {depth}, heads: {heads}, context: {context}"
-    document = parse(f"model: {{{size}, design: {design}}}", name="params.yaml")
-    made = build(resolve(document, vocab_size=vocab_size), seed=1, dtype=torch.float64)
+    made = build(declared(design, size, vocab_size), seed=1, dtype=torch.float64)
     redraw(made)
     return made.eval()
+
+
+def declared(
+    design: str, size: str = "width: 32, depth: 2, heads: 4, context: 256", vocab_size: int = 19
+) -> Declaration:
+    """The declaration of `design` at a size."""
+    return resolve(parse(f"model: {{{size}, design: {design}}}", name="params.yaml"), vocab_size=vocab_size)
 
 
 def redraw(module: torch.nn.Module, seed: int = 0) -> None:
@@ -127,3 +138,27 @@ def assert_learns(made: Model, *, length: int = 200, but: tuple[str, ...] = ()) 
         assert parameter.grad is not None, f"{name} has no gradient"
         assert parameter.grad.isfinite().all(), f"{name} has a gradient that is no number"
         assert parameter.grad.abs().max() > 0 or name.endswith(but or ("no name",)), f"{name} is dead"
+
+
+def assert_same(part: torch.nn.Module, one: Mixing, other: Mixing, x: Tensor, tolerance: float = 1e-10) -> None:
+    """Two ways to compute `part` agree: outputs, and gradients of the input and of every parameter of `part`."""
+    results = []
+    for way in (one, other):
+        part.zero_grad()
+        leaf = x.clone().requires_grad_()
+        y = way(leaf)
+        (y * torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)).sum().backward()
+        results.append([y, leaf.grad, *(parameter.grad for parameter in part.parameters())])
+    names = ["output", "input", *(name for name, _ in part.named_parameters())]
+    for name, got, expected in zip(names, *results, strict=True):
+        assert got is not None, f"{name} has no gradient"
+        scale = max(1.0, expected.abs().max().item())
+        assert error(got, expected) < tolerance * scale, f"{name} differs by {error(got, expected)}"
+
+
+def flops(design: str, *, tokens: int) -> int:
+    """Floating-point operations of a forward pass over so many tokens, as torch counts them; nothing is computed."""
+    made = build(declared(design, f"width: 32, depth: 2, heads: 4, context: {tokens}"), device="meta")
+    with FlopCounterMode(display=False) as counter:
+        made(torch.zeros(1, tokens, dtype=torch.int64, device="meta"))
+    return counter.get_total_flops()
