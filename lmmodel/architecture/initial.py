@@ -7,10 +7,13 @@ so that they are the same on every device and in every precision.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from lmmodel.architecture.declaration import Initial
 
@@ -53,3 +56,19 @@ def _draw_matrix(module: nn.Linear | nn.Embedding, name: str, seed: int, deviati
     module.weight.copy_(values * deviation)
     if isinstance(module, nn.Linear) and module.bias is not None:
         module.bias.zero_()
+
+
+class WithoutValues(TorchFunctionMode):
+    """Modules made under it keep whatever memory held: for the device "meta", where nothing is held.
+
+    torch draws numbers there too, and loads its compiler to do so: three seconds.
+    """
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Leave out torch's own initial values; everything else as ever."""
+        told = kwargs or {}
+        if getattr(function, "__module__", "") == "torch.nn.init":
+            return told["tensor"] if "tensor" in told else args[0]
+        return function(*args, **told)

@@ -136,7 +136,7 @@ def build(
     """
     device = torch.device(device)
     if device.type == "meta":
-        with device:
+        with device, initial.WithoutValues():
             return Model(declaration).to(dtype=dtype)
     seed = int(torch.randint(2**62, ())) if seed is None else seed
     with torch.random.fork_rng(devices=[]):

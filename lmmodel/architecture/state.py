@@ -38,8 +38,14 @@ class State:
 
     def bytes(self) -> int:
         """What all its tensors take, those for tokens to come included."""
-        tensors = [t for group in (*self._held.values(), *self._kept.values(), self._places or ()) for t in group]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return sum(self.bytes_by_owner().values()) + sum(tensor.nbytes for tensor in self._places or ())
+
+    def bytes_by_owner(self) -> dict[nn.Module, int]:
+        """What each component's memory takes."""
+        found: dict[nn.Module, int] = {}
+        for owner, tensors in (*self._held.items(), *self._kept.items()):
+            found[owner] = found.get(owner, 0) + sum(tensor.nbytes for tensor in tensors)
+        return found
 
     # -- for Span and Model -------------------------------------------------------------------------------------------
 
