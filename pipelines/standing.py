@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipelines import paths, record
 from pipelines.parameters import Parameters
 
 Lock = Mapping[str, Mapping[str, Any]]
+NEVER = ("it never ran",)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def survey(parameters: Parameters) -> list[Standing]:
 
 def _standing(stage: paths.Stage, recorded: Lock, parameters: Parameters, earlier: Mapping[str, Standing]) -> Standing:
     if stage.name not in recorded:
-        return Standing(stage, is_here=False, causes=("it never ran",))
+        return Standing(stage, is_here=False, causes=NEVER)
     makers = {item.output: item.name for item in paths.stages().values()}
     before = [makers[path] for path in stage.inputs.values() if path in makers]
     return Standing(
@@ -82,8 +84,14 @@ def _planned(stage: paths.Stage, recorded: Lock, parameters: Parameters) -> list
         return []  # design will write it, most likely as it was
     written = json.loads(stage.plan.read_text(encoding="utf-8"))
     if changed := record.changes(stage, written, parameters):
-        return changed
+        return _told_once(changed)
     return [] if _same_plan(stage, recorded) else [f"{stage.plan} changed since"]
+
+
+def _told_once(changed: list[str]) -> list[str]:
+    """What changed in every layer alike is told once; what a person wrote comes before what follows from it."""
+    once = dict.fromkeys(re.sub(r"^model\.layers\.\d+\.", "model.layers.", line) for line in changed)
+    return sorted(once, key=lambda line: line.split(" ")[0].count("."))
 
 
 def _same_plan(stage: paths.Stage, recorded: Lock) -> bool:

@@ -7,7 +7,6 @@ model says is printed as it is chosen.
 from __future__ import annotations
 
 import argparse
-import json
 import secrets
 import sys
 from collections.abc import Iterable, Iterator
@@ -55,14 +54,8 @@ def show(told: argparse.Namespace) -> None:
 
 def standing_checkpoint() -> Path:
     """The furthest trained model that stands in the project."""
-    tuned = paths.stage("finetune")
-    try:
-        method = json.loads(tuned.plan.read_text(encoding="utf-8"))["section"]["method"]["kind"]
-    except FileNotFoundError:
-        method = "none"
-    if method != "none" and (tuned.output / "checkpoint.json").is_file():
-        return tuned.output
-    return paths.stage("pretrain").output
+    tuned = paths.stage("finetune").output
+    return tuned if (tuned / "checkpoint.json").is_file() else paths.stage("pretrain").output
 
 
 def questions() -> Iterator[str]:

@@ -47,8 +47,9 @@ def show(told: argparse.Namespace) -> None:
     if told.family is None:
         lines = list(menu())
     elif told.family not in FAMILIES:
+        names = list(FAMILIES)
         raise Refusal(
-            f"lmmodel kinds: '{told.family}' is not one of {', '.join(FAMILIES)}{suggestion(told.family, list(FAMILIES))}"
+            f"lmmodel kinds: '{told.family}' is not one of {', '.join(names)}{suggestion(told.family, names)}"
         )
     elif told.kind is None:
         lines = [*family_page(told.family), f"One of them in full: lmmodel kinds {told.family} {_first(told.family)}"]

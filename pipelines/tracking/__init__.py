@@ -14,7 +14,7 @@ not be carried stays where it is, and the next one to come by carries it.
     opening      what a run says of itself at its start: identity, parameters, data, commit, platform
     delivery     the process that carries notes to MLflow
     store        MLflow itself: where it is, and one run for each identity
-    rebuilding   runs that are missing, made again from what the stages wrote: `rebuild`, `missing`
+    rebuilding   runs that are missing, made again from what the stages wrote: `missing`, `rebuild`, `rebuild_apart`
 
 A *candidate* is one work of `pretrain`. Its run is found by the work's content hash, in a tag, wherever the result came
 from; `finetune` and `evaluate` are nested below it and lift their figures up to it.
@@ -24,16 +24,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelines.tracking.following import Run, follow
-    from pipelines.tracking.rebuilding import missing, rebuild
+    from pipelines.tracking.following import Run, follow, is_on
+    from pipelines.tracking.rebuilding import missing, rebuild, rebuild_apart
+    from pipelines.tracking.store import LEADERBOARD
 
-__all__ = ["Run", "follow", "missing", "rebuild"]
+__all__ = ["LEADERBOARD", "Run", "follow", "is_on", "missing", "rebuild", "rebuild_apart"]
 
 _HOMES = {
+    "LEADERBOARD": "pipelines.tracking.store",
     "Run": "pipelines.tracking.following",
     "follow": "pipelines.tracking.following",
+    "is_on": "pipelines.tracking.following",
     "missing": "pipelines.tracking.rebuilding",
     "rebuild": "pipelines.tracking.rebuilding",
+    "rebuild_apart": "pipelines.tracking.rebuilding",
 }
 
 

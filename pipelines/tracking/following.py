@@ -21,6 +21,11 @@ SWITCH = "LMMODEL_TRACKING"
 _FAREWELL_SECONDS = 2.0  # for what is still under way when the work is done; the rest is carried without us
 
 
+def is_on() -> bool:
+    """Whether anything goes to MLflow."""
+    return os.environ.get(SWITCH) != "off"
+
+
 class Run:
     """The run of one work. After the first failure, which is told once, every call does nothing."""
 
@@ -46,7 +51,7 @@ class Run:
 
     def begin(self, job: Job, parameters: dict[str, Any]) -> None:
         """Start noting what `job` does."""
-        if os.environ.get(SWITCH) == "off" or os.environ.get("RANK", "0") != "0":
+        if not is_on() or os.environ.get("RANK", "0") != "0":
             return
         with self._told():
             from pipelines.tracking.opening import opening

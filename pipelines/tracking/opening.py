@@ -32,10 +32,8 @@ there may be several fine-tunings, and a candidate that listed the sections of o
 
 def opening(job: Job[Any], extra: dict[str, Any]) -> dict[str, Any]:
     """The first record of a run: plain data, complete, taken before the work begins."""
-    launch = {f"launch.{key}": value for key, value in job.launch.dump().items()}
-    return describe(
-        paths.stage(job.stage), identity=job.identity, tags={**launch, **_commit(), **_machine()}, extra=extra
-    )
+    tags = {**_commit(), **_machine()}
+    return describe(paths.stage(job.stage), identity=job.identity, tags=tags, extra=extra)
 
 
 def describe(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,25 @@ def rebuild() -> list[str]:
         _note(paths.stage(name), identity)
     deliver_abandoned(place())
     return [name for name, _ in absent]
+
+
+def rebuild_apart(patience_seconds: float = 20.0) -> bool:
+    """`rebuild` in a process of its own; whether it was done in time. If not, it goes on without us."""
+    log = place() / "rebuilding.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.tracking.rebuilding"],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+    try:
+        return process.wait(patience_seconds) == 0
+    except subprocess.TimeoutExpired:
+        process.returncode = 0  # else Python warns that nobody waits for it
+        return False
 
 
 def _standing() -> list[tuple[str, str]]:
@@ -91,3 +112,7 @@ def _points(curve: Path | None) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, row in enumerate(csv.DictReader(file)):
             values = {key: float(text) for key, text in row.items() if text}
             yield int(values.pop("step", number)), values
+
+
+if __name__ == "__main__":
+    rebuild()

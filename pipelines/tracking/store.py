@@ -25,6 +25,10 @@ EXPERIMENT = "lmmodel"
 IDENTITY = "lmmodel.identity"
 """The tag by which a run is found."""
 
+_VIEW = "leaderboard"
+LEADERBOARD = f"http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey={_VIEW}"
+"""Where `mlflow ui`, started in the project's folder, shows the candidates by what they came to."""
+
 _PARAMETER_LETTERS, _TAG_LETTERS, _KEY_LETTERS, _DIGEST_LETTERS = 6000, 8000, 250, 36  # MLflow's limits
 _BATCH = 100
 _METRICS_BATCH = 1000
@@ -244,10 +248,30 @@ def is_hopeless(error: Exception) -> bool:
     return getattr(error, "error_code", "") in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 
 
+_COLUMNS = (
+    "metrics.`validation_bits_per_byte`",
+    "metrics.`parameters`",
+    "metrics.`flops`",
+    "metrics.`tokens_per_second`",
+    "metrics.`evaluate/pretrain.documents_bits_per_byte.bits_per_byte`",
+    "metrics.`evaluate/finetune.dialogues_choice.acc`",
+    "metrics.`evaluate/finetune.dialogues_answer.chrf`",
+    "params.`seed`",
+    "params.`pretrain.budget.tokens`",
+)
 _EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.experiment.primaryMetric.name": "validation_bits_per_byte",
     "mlflow.experiment.primaryMetric.greaterIsBetter": "False",
+    # A view that MLflow's page opens by its name, as it would one that a person has shared.
+    f"mlflow.sharedViewState.{_VIEW}": json.dumps(
+        {
+            "selectedColumns": _COLUMNS,
+            "searchFilter": "tags.`lmmodel.stage` = 'pretrain'",
+            "orderByKey": "metrics.`validation_bits_per_byte`",
+            "orderByAsc": True,
+        }
+    ),
 }
 
 

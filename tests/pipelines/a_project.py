@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lmmodel import folder
+from lmmodel.inference import evaluation, report
 from pipelines import parameters, paths, record
 from pipelines.work import Job
 
@@ -21,13 +22,22 @@ METRICS: dict[str, dict[str, Any]] = {
     "tokenizer": {"bytes_per_token": 3.5, "round_trip_failures": 0},
     "shards": {"train": {"tokens": 625_000}, "validation": {"tokens": 31_000}},
     "dialogues": {"train": {"dialogues": 3911}, "validation": {"dialogues": 400}},
-    "pretrain": {"validation_bits_per_byte": 1.914, "parameters": 5_771_264},
-    "finetune": {"validation_loss_nats": 1.2},
-    "evaluate": {"models": {"pretrained": {"dialogues_choice": {"score": 0.315, "interval": 0.046}}}},
+    "pretrain": {
+        "validation_bits_per_byte": 1.914,
+        "parameters": 5_771_264,
+        "tokens": 2_498_560,
+        "epochs": 3.9977,
+        "flops": 9.82e13,
+    },
+    "finetune": {"validation_loss_nats": 1.2, "epochs": 2.0},
+    "evaluate": {"finetune.dialogues_choice.acc": 0.582, "finetune.dialogues_choice.acc_interval": 0.048},
 }
-CURVE = (
-    "step,tokens,training_loss_nats,validation_bits_per_byte\n10,81920,4.1,\n20,163840,3.2,2.4\n30,245760,2.9,1.914\n"
-)
+CURVE = """step,tokens,loss_nats,validation_bits_per_byte
+10,81920,4.1,
+20,163840,3.2,2.4
+30,245760,2.9,1.914
+"""
+PLATFORM = {"device": "cpu", "threads": 2, "precision": "bfloat16", "torch": "2.13.0"}
 
 
 def build(root: Path) -> None:
@@ -62,10 +72,52 @@ def result(stage: paths.Stage, metrics: dict[str, Any]) -> None:
     """What stage leaves behind."""
     stage.output.mkdir(parents=True, exist_ok=True)
     (stage.output / "result.txt").write_text(f"the result of {stage.name}: {json.dumps(metrics)}\n")
+    if stage.name in ("pretrain", "finetune"):
+        shutil.copy(paths.DECLARATION, stage.output)
+        (stage.output / "checkpoint.json").write_text(folder.canonical({"platform": PLATFORM}))
+    if stage.name == "evaluate":
+        (stage.output / evaluation.SUMMARY).write_text(summary().model_dump_json())
     folder.seal(stage.output, {})
     stage.metrics.write_text(folder.canonical(metrics))
     if stage.curve:
         stage.curve.write_text(CURVE)
+
+
+def summary() -> report.Summary:
+    """What an evaluation found, in short."""
+    per_byte, choice = "documents_bits_per_byte.bits_per_byte", "dialogues_choice.acc"
+    told: dict[str, dict[str, tuple[float, float | None]]] = {
+        "finetune": {per_byte: (1.971, 0.05), choice: (0.582, 0.048)},
+        "pretrain": {per_byte: (1.914, 0.05), choice: (0.315, 0.046)},
+        "chance": {per_byte: (8.0, None), choice: (0.25, None)},
+        "lzma_alone": {per_byte: (2.07, None)},
+    }
+    asked = report.Asked(
+        question="What does shutil.disk_usage(path) do?",
+        answers=(
+            report.Said(who="pretrained", text="Return the path"),
+            report.Said(who="fine-tuned", text="Return disk usage statistics."),
+            report.Said(who="true", text="Return disk usage statistics about the given path."),
+        ),
+    )
+    return report.Summary(
+        columns=tuple(column(*key.split("."), less_is_better=key == per_byte) for key in (per_byte, choice)),
+        rows=tuple(row(name, scores) for name, scores in told.items()),
+        examples={"dialogues_choice": 400},
+        notes=(),
+        continued=(),
+        asked=(asked,),
+    )
+
+
+def column(task: str, metric: str, *, less_is_better: bool) -> report.Column:
+    title, about = report.HEADS[task, metric]
+    return report.Column(task=task, metric=metric, title=title, about=about, less_is_better=less_is_better, head=True)
+
+
+def row(name: str, scores: dict[str, tuple[float, float | None]]) -> report.Row:
+    shown = {key: report.Score(value=value, interval=half) for key, (value, half) in scores.items()}
+    return report.Row(name=name, title=report.TITLES[name], scores=shown)
 
 
 def dvc(*words: str) -> None:
