@@ -84,14 +84,15 @@ def _planned(stage: paths.Stage, recorded: Lock, parameters: Parameters) -> list
         return []  # design will write it, most likely as it was
     written = json.loads(stage.plan.read_text(encoding="utf-8"))
     if changed := record.changes(stage, written, parameters):
-        return _told_once(changed)
+        return _told_once(changed, parameters)
     return [] if _same_plan(stage, recorded) else [f"{stage.plan} changed since"]
 
 
-def _told_once(changed: list[str]) -> list[str]:
+def _told_once(changed: list[str], parameters: Parameters) -> list[str]:
     """What changed in every layer alike is told once; what a person wrote comes before what follows from it."""
     once = dict.fromkeys(re.sub(r"^model\.layers\.\d+\.", "model.layers.", line) for line in changed)
-    return sorted(once, key=lambda line: line.split(" ")[0].count("."))
+    written = parameters.document.lines
+    return sorted(once, key=lambda line: tuple(line.split(" ")[0].split(".")) not in written)
 
 
 def _same_plan(stage: paths.Stage, recorded: Lock) -> bool:

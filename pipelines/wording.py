@@ -17,7 +17,7 @@ def width() -> int:
 def short(number: float, digits: int = 3) -> str:
     """`5.77 M`, `98.3 T`, `640`: a number by its size, to `digits` digits."""
     for power, letter in ((12, "T"), (9, "G"), (6, "M"), (3, "k")):
-        if abs(number) >= 10**power:
+        if abs(number) >= 10**power * (1 - 0.5 / 10**digits):
             return f"{_digits(number / 10**power, digits)} {letter}"
     return _digits(number, digits)
 

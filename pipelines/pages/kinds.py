@@ -110,7 +110,7 @@ def kind_page(name: str, kind: str) -> Iterator[str]:
     if options.__doc__ and options.__doc__ != Settings.__doc__:
         yield from _paragraphs(options.__doc__)
         yield ""
-    yield f"  in params.yaml   {_PLACES[name]}: {_example(kind, rows)}"
+    yield from wording.entry("in params.yaml", f"{_PLACES[name]}: {_example(kind, rows)}", at=19, indent=2)
     yield f"  its file         {_relative(file)}"
 
 
