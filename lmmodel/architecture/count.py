@@ -7,16 +7,18 @@ those of the whole model; of layers that are declared alike one is run, and coun
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
-from lmmodel.architecture.declaration import Declaration, Layer
+from lmmodel.architecture.declaration import Declaration
+from lmmodel.architecture.initial import WithoutValues
 from lmmodel.architecture.model import Model, build
 from lmmodel.architecture.roles import roles
 
@@ -73,14 +75,13 @@ def measure(declaration: Declaration) -> Counts:
     whole = build(declaration, device="meta")
     parameters = _parameters(whole)
     alike = Counter(layer.model_dump_json() for layer in declaration.layers)
-    distinct = _distinct(declaration)
-    times = [alike[layer.model_dump_json()] for layer in distinct]
-    small = declaration.model_copy(update={"layers": distinct, "depth": len(distinct)})
-    with FakeTensorMode():
-        model = Model(small)
-        flops, activation_bytes = _pass(model, declaration, times)
-    in_bfloat16 = build(small, device="meta", dtype=torch.bfloat16)
-    caches = [_cache_bytes(in_bfloat16, declaration.context * length, times) for length in (1, 2)]
+    distinct = {layer.model_dump_json(): layer for layer in declaration.layers}
+    times = [alike[layer] for layer in distinct]
+    small = declaration.model_copy(update={"layers": tuple(distinct.values()), "depth": len(distinct)})
+    large = sum(parameters.values()) * declaration.context > _REALLY_RUN
+    with FakeTensorMode() if large else nullcontext():
+        flops, activation_bytes = _pass(_made(small), declaration, times)
+        caches = [_cache_bytes(small, declaration.context * length, times) for length in (1, 2)]
     forward = sum(count for part, count in flops.items() if part != "ahead")
     by_role: Counter[str] = Counter()
     by_name = roles(whole)
@@ -115,9 +116,22 @@ def part_of(name: str) -> str:
     return first.get(words[0], "norm")
 
 
-def _distinct(declaration: Declaration) -> tuple[Layer, ...]:
-    """Each layer that is unlike those before it."""
-    return tuple({layer.model_dump_json(): layer for layer in declaration.layers}.values())
+_REALLY_RUN = 10**10
+"""Parameters times tokens up to which a pass is really computed: that is faster than to load what avoids it (3 s)."""
+
+
+def _made(declaration: Declaration, dtype: torch.dtype = torch.float32) -> Model:
+    """The declared model with all its values alike: no count depends on them."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with WithoutValues(), torch.no_grad():
+            model = Model(declaration)
+            for parameter in model.parameters():
+                parameter.fill_(0.01)
+    finally:
+        torch.set_default_dtype(before)
+    return model
 
 
 def _parameters(model: Model) -> Counter[str]:
@@ -132,15 +146,15 @@ def _pass(model: Model, declaration: Declaration, times: list[int]) -> tuple[Cou
     tokens_BT = torch.zeros(1, declaration.context, dtype=torch.int64)
     with _Meter(model, times) as meter:
         trace = model.trace(tokens_BT, ahead=True)
-    with FlopCounterMode(display=False) as head, torch.no_grad():
+    with _Flops() as head, torch.no_grad():
         model.logits(trace.hidden_BTD)
     flops = meter.flops
     for name, module in model.named_modules():
         if hasattr(module, "mixing_flops"):
             repeated = times[int(name.split(".")[1])] if name.startswith("layers.") else 1
             flops[part_of(name)] += repeated * module.mixing_flops(declaration.context) * declaration.context
-    flops["head"] += head.get_total_flops()
-    flops["ahead"] += head.get_total_flops() * declaration.head.ahead
+    flops["head"] += head.total
+    flops["ahead"] += head.total * declaration.head.ahead
     return Counter({part: round(count / declaration.context) for part, count in flops.items()}), sum(
         meter.kept.values()
     )
@@ -155,7 +169,7 @@ class _Meter:
     def __init__(self, model: Model, times: list[int]) -> None:
         self.flops: Counter[str] = Counter()
         self.kept: dict[int, int] = {}
-        self._counter = FlopCounterMode(display=False, custom_mapping=_UNCOUNTED)
+        self._counter = _Flops()
         self._stack = ExitStack()
         self._repeated = 1
         self._alive: list[Tensor] = []  # so that no later storage takes the address of an earlier
@@ -172,11 +186,11 @@ class _Meter:
 
         def enter(*_: Any) -> None:
             self._repeated = often
-            before.append(self._counter.get_total_flops())
+            before.append(self._counter.total)
 
         def leave(*_: Any) -> None:
             self._repeated = often if inside else 1
-            spent = (self._counter.get_total_flops() - before.pop()) * often
+            spent = (self._counter.total - before.pop()) * often
             self.flops[part] += spent
             if inside:
                 self.flops[inside] -= spent
@@ -200,19 +214,39 @@ class _Meter:
         self._stack.close()
 
 
-def _cache_bytes(model: Model, length: int, times: list[int]) -> int:
-    """What decoding a row of so many tokens keeps."""
+def _cache_bytes(declaration: Declaration, length: int, times: list[int]) -> int:
+    """What decoding a row of so many tokens keeps, in bfloat16."""
+    model = _made(declaration.model_copy(update={"context": length}), torch.bfloat16)
     state = model.state(1, length)
     with torch.no_grad():
-        model.trace(torch.zeros(1, length, dtype=torch.int64, device="meta"), state=state)
+        model.trace(torch.zeros(1, length, dtype=torch.int64), state=state)
     names = {module: name.split(".") for name, module in model.named_modules()}
     return sum(times[int(names[owner][1])] * taken for owner, taken in state.bytes_by_owner().items())
 
 
-def _attention_flops(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
-    batch, heads, queries, width = query
-    return 2 * batch * heads * queries * key[-2] * (width + value[-1])
+class _Flops(TorchDispatchMode):
+    """Adds up floating-point operations by torch's own formulas. torch's FlopCounterMode would load its compiler."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:  # torch wraps a mode that says yes, and the wrapper loads the compiler
+        return False
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """The operation as ever, counted."""
+        result = function(*args, **(kwargs or {}))
+        if function._overloadpacket is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:
+            self.total += _attention_flops(*args[:3])
+        elif function._overloadpacket in flop_registry:
+            self.total += flop_registry[function._overloadpacket](*args, **(kwargs or {}), out_val=result)
+        return result
 
 
-_UNCOUNTED = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
-"""Kernels that torch 2.13 has no count for."""
+def _attention_flops(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSV: Tensor) -> int:
+    """Of the one kernel for which torch 2.13 has no formula."""
+    return 2 * q_BHTK[..., 0].numel() * k_BHSK.size(-2) * (q_BHTK.size(-1) + v_BHSV.size(-1))
