@@ -1,0 +1,220 @@
+"""Whether a declared design is sound: the hard checks, which it passes before anything is trained.
+
+Ground rules: every parameter is redrawn at random first, since a mixer that looks ahead through an output of zeros
+would pass; arithmetic is in float64, where a sound design is off by 1e-15 and a fault by 1e-1; there are at least 192
+tokens, and more than any window; the model is reduced in depth (each layer that is unlike the others stays) and in
+vocabulary only.
+
+    shape      what goes in comes out, as numbers        packed     a document in a row is as it is alone
+    causality  nothing comes from later tokens           rows       a row is the same among other rows
+    cached     token by token, in chunks = at once       gradient   reaches every parameter
+    ragged     padding on the left changes nothing       counts     as large as counted, each parameter with one role
+    save       saved and loaded, the same predictions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from lmmodel.architecture import count, probes
+from lmmodel.architecture.compare import Broken, Comparison, compare, raised_in
+from lmmodel.architecture.declaration import Declaration, Layer
+from lmmodel.architecture.model import Model, build
+from lmmodel.architecture.roles import roles
+
+_TOKENS, _VOCABULARY = 192, 61
+_BEYOND_WINDOW = 32
+_EXACT, _CLOSE = 1e-9, 1e-6  # of the largest logit: where shapes are equal, and where they are not
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found. component: what is to blame, where that is known; accepted: it was declared to fail."""
+
+    name: str
+    passed: bool
+    found: str
+    component: str = ""
+    accepted: bool = False
+
+    @property
+    def stops(self) -> bool:
+        """Whether the pipeline must not go on."""
+        return not self.passed and not self.accepted
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        return f"{self.component or 'the design'} fails '{self.name}': {self.found}"
+
+
+class Failed(Exception):  # noqa: N818 - an answer of a check, not an accident
+    """A check has failed, in words, and by whom."""
+
+    def __init__(self, found: str, module: str | None = None) -> None:
+        super().__init__(found)
+        self.module = module
+
+
+def hard(declaration: Declaration) -> list[Finding]:
+    """A finding for each hard check, in their order; the first alone where the model cannot even be built."""
+    small = reduced(declaration)
+    try:
+        model = redrawn(build(small, seed=0, dtype=torch.float64))
+    except Exception as error:
+        return [Finding("shape", False, f"it cannot be built: {type(error).__name__}: {error}")]
+    return [replace(_found(name, model), accepted=name in declaration.accept) for name in _CHECKS]
+
+
+def _found(name: str, model: Model) -> Finding:
+    try:
+        return Finding(name, True, _CHECKS[name](model))
+    except Failed as failed:
+        return Finding(name, False, str(failed), describe(model, failed.module))
+    except Broken as broken:
+        return Finding(name, False, f"it raises {broken}", describe(model, broken.module))
+    except Exception as error:
+        return Finding(
+            name, False, f"it raises {type(error).__name__}: {error}", describe(model, raised_in(model, error))
+        )
+
+
+def reduced(declaration: Declaration) -> Declaration:
+    """The design with each unlike layer once (two where all are alike), few words, and room for all the tokens."""
+    unlike: dict[str, Layer] = {layer.model_dump_json(): layer for layer in declaration.layers}
+    layers = tuple(unlike.values())
+    if len(layers) == 1 and declaration.depth > 1:
+        layers *= 2
+    windows = [window for layer in layers if (window := getattr(layer.attention.options, "window", None))]
+    reached = [window + _BEYOND_WINDOW for window in windows if window < declaration.context]
+    told = {
+        "layers": layers,
+        "depth": len(layers),
+        "vocab_size": min(declaration.vocab_size, _VOCABULARY),
+        "context": max(declaration.context, _TOKENS, *reached),
+    }
+    return declaration.model_copy(update=told)
+
+
+def redrawn(model: Model) -> Model:
+    """`model` with every parameter moved at random, in proportion to what a parameter of its shape may be."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for role, parameter in zip(roles(model).values(), model.parameters(), strict=True):
+            spread = {"matrix": parameter.size(-1) ** -0.5 if parameter.dim() else 1.0, "embedding": 1.0, "vector": 0.3}
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_((noise * spread[role]).to(parameter.dtype))
+    return model
+
+
+def describe(model: Model, name: str | None) -> str:
+    """What a module is, for people: its family and kind, and the layer it stands in."""
+    words = (name or "").split(".")
+    declaration = model.declaration
+    if words[0] not in ("layers", "ahead"):
+        whole = {"position": f"position {declaration.position.kind}", "norm": f"norm {declaration.norm.kind}"}
+        return whole.get(words[0], words[0].replace("_", " "))
+    layer = declaration.layers[int(words[1])] if words[0] == "layers" else declaration.layers[-1]
+    place = f"layer {words[1]}" if words[0] == "layers" else f"what predicts {int(words[1]) + 2} tokens on"
+    part = words[2] if len(words) > 2 else "block"
+    if part not in ("attention", "feed_forward", "block"):
+        part = "norm"
+    inner = f" ({'.'.join(words[3:])})" if len(words) > 3 else ""
+    with_position = f" with position {layer.position.kind}" if part == "attention" and not inner else ""
+    return f"{part} {getattr(layer, part).kind}{with_position} in {place}{inner}"
+
+
+# -- the checks: each returns what it found, or raises Failed ---------------------------------------------------------
+
+
+def _length(model: Model) -> int:
+    """Tokens to check with: at least 192, and beyond every window."""
+    windows = [getattr(layer.attention.options, "window", None) or 0 for layer in model.declaration.layers]
+    return max([_TOKENS, *(w + _BEYOND_WINDOW for w in windows if w + _BEYOND_WINDOW <= model.declaration.context)])
+
+
+def _shape(model: Model) -> str:
+    tokens_BT = probes.tokens(model, rows=2, length=_length(model))
+    trace = model.eval().trace(tokens_BT, ahead=True)
+    wanted = (*tokens_BT.shape, model.declaration.width)
+    for hidden_BTD in (trace.hidden_BTD, *trace.ahead):
+        if hidden_BTD.shape != wanted:
+            raise Failed(f"hidden states are {tuple(hidden_BTD.shape)}, not {wanted}")
+        if hidden_BTD.dtype != torch.float64:
+            raise Failed(f"weights are float64, hidden states come out as {hidden_BTD.dtype}")
+        if not hidden_BTD.isfinite().all():
+            raise Failed(f"{int((~hidden_BTD.isfinite()).sum())} of the hidden states' numbers are not finite")
+    return f"{tuple(tokens_BT.shape)} tokens in, {wanted} out"
+
+
+def _agreeing(probe: Callable[[Model, int], Comparison], tolerance: float) -> Callable[[Model], str]:
+    def check(model: Model) -> str:
+        comparison = probe(model, _length(model))
+        parting = compare(model, comparison, tolerance=tolerance)
+        if parting is not None:
+            raise Failed(f"{comparison.tell(parting.number)}; off by {parting.error:.2g}", parting.module)
+        return f"{comparison.total} tokens agree"
+
+    return check
+
+
+def _gradient(model: Model) -> str:
+    model.train().zero_grad()
+    trace = model.trace(probes.tokens(model, rows=2, length=_length(model)), ahead=True)
+    values = [model.logits(hidden_BTD) for hidden_BTD in (trace.hidden_BTD, *trace.ahead)] + list(trace.losses.values())
+    generator = torch.Generator().manual_seed(1)
+    weights = [torch.randn(value.shape, generator=generator, dtype=value.dtype) for value in values]
+    torch.autograd.backward(values, weights)
+    for name, parameter in model.named_parameters():
+        module, _, short = name.rpartition(".")
+        if parameter.grad is None or not parameter.grad.any():
+            raise Failed(f"no gradient reaches {short} ({name})", module)
+        if not parameter.grad.isfinite().all():
+            raise Failed(f"the gradient of {short} ({name}) is not finite", module)
+    return f"reaches all {len(list(model.parameters()))} parameters"
+
+
+def _counts(model: Model) -> str:
+    counts = count.measure(model.declaration)
+    built = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    if sum(built.values()) != counts.parameters:
+        raise Failed(f"{counts.parameters:,} parameters were counted, {sum(built.values()):,} are there")
+    if missing := built.keys() ^ roles(model).keys():
+        raise Failed(f"no optimizer role, or two, for {', '.join(sorted(missing))}")
+    state = model.eval().state(1, model.declaration.context)
+    with torch.no_grad():
+        model.trace(probes.tokens(model, rows=1, length=model.declaration.context), state=state)
+    if not counts.cache_bytes <= state.bytes() <= 4 * counts.cache_bytes:
+        wide, narrow = f"{state.bytes():,} bytes in float64", f"{counts.cache_bytes:,} were counted in bfloat16"
+        raise Failed(f"decoding keeps {wide}, and {narrow}")
+    return f"{counts.parameters:,} parameters, each with one role"
+
+
+def _save(model: Model) -> str:
+    from safetensors.torch import load, save
+
+    tokens_BT = probes.tokens(model, rows=1, length=_length(model))
+    other = build(model.declaration, seed=1, dtype=torch.float64).eval()
+    other.load_state_dict(load(save({name: value.contiguous() for name, value in model.state_dict().items()})))
+    with torch.no_grad():
+        before, after = model.eval()(tokens_BT), other(tokens_BT)
+    if not torch.equal(before, after):
+        error = (before - after).abs().max()
+        raise Failed(f"predictions are off by {error:.2g}: something they depend on is neither parameter nor buffer")
+    return "the same predictions"
+
+
+_CHECKS: dict[str, Callable[[Model], str]] = {
+    "shape": _shape,
+    "causality": _agreeing(probes.later_tokens_changed, _EXACT),
+    "cached": _agreeing(probes.piece_by_piece, _CLOSE),
+    "ragged": _agreeing(probes.padded_on_the_left, _CLOSE),
+    "packed": _agreeing(probes.packed_in_a_row, _CLOSE),
+    "rows": _agreeing(probes.other_rows_changed, _EXACT),
+    "gradient": _gradient,
+    "counts": _counts,
+    "save": _save,
+}
