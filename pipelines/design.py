@@ -67,10 +67,10 @@ def judged(declaration: Declaration) -> dict[str, Any]:
 def _judge(declaration: Declaration) -> dict[str, Any]:
     from lmmodel.architecture import check, count
 
-    faults = [finding for finding in check.hard(declaration) if not finding.passed]
+    faults = [finding.text for finding in check.hard(declaration) if finding.stops]
     if faults:
-        raise Refusal("\n".join(f"params.yaml: model: {fault.text}" for fault in faults[:3]))
-    return count.measure(declaration)
+        raise Refusal("\n".join(f"{parameters.PARAMS}: model: {fault}" for fault in faults[:2]))
+    return count.measure(declaration).dump()
 
 
 if __name__ == "__main__":

@@ -91,10 +91,11 @@ from pipelines.fingerprint import REPORTING
 for name in REPORTING:
     sys.modules[name] = Nothing(name)
     setattr(importlib.import_module(name.rpartition(".")[0]), name.rpartition(".")[2], sys.modules[name])
+sys.modules["pipelines.watching"].shown = lambda reports, *given, **told: reports
 importlib.import_module(f"pipelines.{stage.name}").produce(job)
 Path("bare/metrics.json").write_text(json.dumps(metrics))
 '''
-"""Does a stage's work with every reporting module replaced by nothing."""
+"""Does a stage's work with every reporting module replaced by nothing; what watches a training lets it pass."""
 
 
 @pytest.mark.parametrize("stage", STAGES[1:])
