@@ -84,13 +84,25 @@ class Run:
 
     def watch(self) -> int:
         """As iterating, but all is printed where this process prints, with progress bars drawn. Gives the exit code."""
-        for line in self._turn():
-            print(line, file=sys.stderr)
+        try:
+            for line in self._turn():
+                print(line, file=sys.stderr)
+        except DvcError as error:
+            print(*error.lines, sep="\n", file=sys.stderr)
+            return error.code
         return self._start(None).wait()
 
     def _turn(self) -> Iterator[str]:
-        yield from turn.await_turn(self._root, [])  # while somebody writes, nobody can tell what the stages are
-        declared = graph.settled(self._root)
+        """Wait until dvc can run; where dvc's files cannot be read, dvc says so best itself."""
+        from dvc.exceptions import DvcException
+
+        try:
+            yield from turn.await_turn(self._root, [])  # while somebody writes, nobody can tell what the stages are
+            declared = graph.settled(self._root)
+        except turn.BookError as error:
+            raise DvcError(1, [str(error)]) from None
+        except DvcException:
+            return
         for name in self._names:
             if name not in declared:
                 raise DvcError(1, [f"no stage {name!r} in {self._root}; there are {', '.join(declared)}"])

@@ -12,6 +12,8 @@ Hints stand in dvc.yaml, where they never invalidate a stage::
         pool: device                               # stages of a pool take turns
         show: [models/evaluate/report.md]          # files whose text is shown with the result
 
+A single output may carry ``meta: {dagster: {key: group/name}}``, which is then its key.
+
 A *detail* is an output that does not stand in the graph, because it carries code or settings rather than data: it is
 part of the ``code_version`` of the stages that read it, and the stage that writes it is brought up to date before they
 run. Files that no stage writes (sources, text brought by hand) are part of the code version of who reads them, too.

@@ -63,9 +63,9 @@ def test_an_edit_shows_on_its_stage_until_it_is_taken_back(toy: Toy, instance: d
 
 
 def test_a_run_in_a_terminal_is_taken_for_what_it_is(toy: Toy, instance: dg.DagsterInstance) -> None:
-    toy.edit("raw.txt", "text", "another text")
-    toy.dvc("repro")
-    assert outcomes(materialize(toy, instance)) == dict.fromkeys(ALL, "unchanged")
+    toy.edit("params.yaml", "rate: 0.5", "rate: 0.7")
+    toy.dvc("repro", "train")
+    assert outcomes(materialize(toy, instance, "train")) == {"train": "unchanged"}
     assert unsynced(toy, instance) == set()
 
 
@@ -108,8 +108,9 @@ def test_a_result_shows_figures_table_curve_and_text(materialized: Materialized)
 
 
 def test_the_definition_of_an_asset_says_what_it_is(toy: Toy) -> None:
-    specs = {spec.key.to_user_string(): spec for definition in assets.load(toy.root) for spec in definition.specs}
-    train = specs["train"]
+    definitions = {spec.key.to_user_string(): one for one in assets.load(toy.root) for spec in one.specs}
+    assert definitions["train"].op.pool == "device"
+    (train,) = definitions["train"].specs
     assert train.description == "Learns"
     assert train.group_name == "models"
     assert train.kinds == {"dvc", "python"}

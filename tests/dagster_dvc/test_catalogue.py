@@ -167,6 +167,12 @@ def test_a_frozen_stage_stays_as_it_is(tmp_path: Path) -> None:
     assert known.upstream(known.stages["still"]) == []
 
 
+def test_an_output_can_name_its_key(tmp_path: Path) -> None:
+    toy = Toy.make(tmp_path)
+    toy.edit("dvc.yaml", "outs: [models/weights.txt]", "outs: [models/weights.txt: {meta: {dagster: {key: own/name}}}]")
+    assert keys(catalogue(toy))["models/weights.txt"] == "own/name"
+
+
 def test_hints_and_overridden_methods_decide(ran: Toy) -> None:
     class Own(Translator):
         def key(self, stage: Stage, output: Output, *, alone: bool) -> dg.AssetKey:

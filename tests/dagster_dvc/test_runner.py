@@ -75,13 +75,8 @@ def test_it_tells_what_became_of_each_stage(tmp_path: Path) -> None:
     toy.edit("params.yaml", "rate: 0.7", "rate: 0.5")
     assert outcomes(toy, "train") == {"train": "restored"}
     assert outcomes(toy) == {"settings": "unchanged", "split": "unchanged", "train": "unchanged", "judge": "executed"}
-
-
-def test_only_the_named_stages_run(tmp_path: Path) -> None:
-    toy = Toy.make(tmp_path)
-    outcomes(toy)
     toy.write({"raw.txt": "another"})
-    assert outcomes(toy, "judge") == {"judge": "unchanged"}
+    assert outcomes(toy, "judge") == {"judge": "unchanged"}  # this stage alone, whatever stands before it
 
 
 def test_lines_come_as_they_are_printed_and_a_failure_keeps_the_last(tmp_path: Path) -> None:
@@ -136,7 +131,11 @@ def test_a_stage_that_does_not_listen_is_ended_all_the_same(tmp_path: Path, how:
     assert not any(map(lives, toy.pids))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, *(pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTERM, signal.SIGINT))],
+    ids=lambda number: number.name,
+)
 def test_whoever_started_it_may_die_and_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     toy = Toy.slow(tmp_path)
     process = starter(toy)
@@ -204,6 +203,22 @@ def test_in_a_terminal_dvc_prints_for_itself(tmp_path: Path, capfd: pytest.Captu
     assert "Running stage 'split'" in capfd.readouterr().out
     with runner.started(toy.root, "train") as run:
         assert run.watch() != 0  # settings never ran, so what train reads is missing
+
+
+def test_a_dvc_yaml_that_cannot_be_read_is_told_by_dvc(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    toy = Toy.make(tmp_path, pipeline="stages: [")
+    with runner.started(toy.root, "train") as run, pytest.raises(runner.DvcError, match=r"dvc\.yaml' is invalid"):
+        list(run)
+    with runner.started(toy.root) as run:
+        assert run.watch() != 0
+    assert "dvc.yaml' is invalid" in capfd.readouterr().out
+
+
+def test_a_damaged_book_of_who_holds_what_is_told_in_a_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    toy = Toy.make(tmp_path, {".dvc/tmp/rwlock": "{"})
+    with runner.started(toy.root) as run:
+        assert run.watch() == 1
+    assert "rwlock is damaged" in capfd.readouterr().err
 
 
 def test_the_python_of_a_stage_is_the_one_that_runs_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def reported(result: dg.SensorResult | dg.SkipReason) -> set[str]:
     return {event.asset_key.to_user_string() for event in result.asset_events}
 
 
-def test_what_ran_in_a_terminal_is_reported_once(toy: Toy, instance: dg.DagsterInstance) -> None:
+def test_what_ran_in_a_terminal_is_reported_once_with_its_figures(toy: Toy, instance: dg.DagsterInstance) -> None:
     toy.dvc("repro")
     first = tick(toy, instance)
     assert reported(first) == {"settings", "split/data/left.txt", "split/data/right.txt", "train", "judge"}
@@ -54,10 +54,6 @@ def test_what_ran_in_a_terminal_is_reported_once(toy: Toy, instance: dg.DagsterI
     assert reported(second) == {"train"}
     assert unsynced(toy, instance) == set()
 
-
-def test_the_report_holds_figures_and_says_where_it_comes_from(toy: Toy, instance: dg.DagsterInstance) -> None:
-    toy.dvc("repro", "train")
-    tick(toy, instance)
     event = instance.get_latest_materialization_event(dg.AssetKey("train"))
     assert event
     assert event.asset_materialization

@@ -49,7 +49,9 @@ def dagster(toy: Toy, *arguments: str) -> subprocess.Popen[bytes]:
         )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)], ids=lambda number: number.name
+)
 def test_the_training_ends_with_the_process_that_materializes(toy: Toy, number: signal.Signals) -> None:
     process = dagster(toy, "asset", "materialize", "--select", "slow")
     until(lambda: toy.pids or process.poll() is not None)

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipelines.dagster_dvc import graph, turn
+from tests.dagster_dvc.test_runner import until
 from tests.dagster_dvc.toy import Toy
 
 
@@ -58,7 +60,7 @@ def test_readers_do_not_disturb_readers(toy: Toy, someone: int) -> None:
 
 def test_the_dead_are_taken_out_of_the_book(toy: Toy, someone: int) -> None:
     zombie = subprocess.Popen([sys.executable, "-c", ""])
-    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has taken note
+    until(lambda: psutil.Process(zombie.pid).status() == psutil.STATUS_ZOMBIE)
     book = enter(toy, write={"models/weights.txt": zombie.pid, "scores.json": someone}, read={"data": zombie.pid})
     assert blockers(toy, "train") == []
     left = json.loads(book.read_text())

@@ -53,7 +53,7 @@ stages:
     plots:
       - models/train.csv: {x: step, y: loss, title: Training}
     meta:
-      dagster: {kinds: [python], show: [models/weights.txt]}
+      dagster: {kinds: [python], pool: device, show: [models/weights.txt]}
   judge:
     cmd: READS=models/weights.txt python step.py judge scores.json
     deps: [models/weights.txt, data/right.txt]
