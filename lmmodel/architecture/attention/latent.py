@@ -47,15 +47,14 @@ class Options(Settings):
         for number, ratio in self.alternatives:
             if getattr(self, number) is not None and getattr(self, ratio) is not None:
                 raise ValueError(f"takes {number} or {ratio}, not both")
-        told = {
-            "kv_rank": self.kv_rank or _times("kv_rank_ratio", self.kv_rank_ratio or 4.0, sizes),
-            "query_rank": self.query_rank,
-            "rotary_width": self.rotary_width or _times("rotary_ratio", self.rotary_ratio or 0.5, sizes),
-        }
+        kv_rank = self.kv_rank or _times("kv_rank_ratio", self.kv_rank_ratio or 4.0, sizes)
+        rotary_width = self.rotary_width or _times("rotary_ratio", self.rotary_ratio or 0.5, sizes)
+        query_rank = self.query_rank
         if self.query_rank_ratio is not None:
-            told["query_rank"] = _times("query_rank_ratio", self.query_rank_ratio, sizes)
-        if told["rotary_width"] % 2:
-            raise ValueError(f"turns pairs of numbers, and rotary_width {told['rotary_width']} is not an even number")
+            query_rank = _times("query_rank_ratio", self.query_rank_ratio, sizes)
+        if rotary_width % 2:
+            raise ValueError(f"turns pairs of numbers, and rotary_width {rotary_width} is not an even number")
+        told = {"kv_rank": kv_rank, "query_rank": query_rank, "rotary_width": rotary_width}
         return self.model_copy(update={**told, "kv_rank_ratio": None, "query_rank_ratio": None, "rotary_ratio": None})
 
 
