@@ -14,10 +14,12 @@ vocabulary only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor, nn
 
 from lmmodel.architecture import count, probes
 from lmmodel.architecture.compare import Broken, Comparison, compare, raised_in
@@ -59,14 +61,15 @@ class Failed(Exception):  # noqa: N818 - an answer of a check, not an accident
         self.module = module
 
 
-def hard(declaration: Declaration) -> list[Finding]:
-    """A finding for each hard check, in their order; the first alone where the model cannot even be built."""
+def hard(declaration: Declaration, *, only: Container[str] | None = None) -> list[Finding]:
+    """A finding for each hard check (those in `only`), in their order; one where the model cannot even be built."""
     small = reduced(declaration)
     try:
         model = redrawn(build(small, seed=0, dtype=torch.float64))
     except Exception as error:
         return [Finding("shape", False, f"it cannot be built: {type(error).__name__}: {error}")]
-    return [replace(_found(name, model), accepted=name in declaration.accept) for name in _CHECKS]
+    chosen = [name for name in _CHECKS if only is None or name in only]
+    return [replace(_found(name, model), accepted=name in declaration.accept) for name in chosen]
 
 
 def _found(name: str, model: Model) -> Finding:
@@ -138,16 +141,34 @@ def _length(model: Model) -> int:
 
 def _shape(model: Model) -> str:
     tokens_BT = probes.tokens(model, rows=2, length=_length(model))
-    trace = model.eval().trace(tokens_BT, ahead=True)
     wanted = (*tokens_BT.shape, model.declaration.width)
+    with ExitStack() as stack:
+        for number, layer in enumerate(model.layers):
+            for name, part in layer.named_children():
+                stack.callback(part.register_forward_hook(_watch(f"layers.{number}.{name}", wanted)).remove)
+            stack.callback(layer.register_forward_hook(_watch(f"layers.{number}", wanted)).remove)
+        trace = model.eval().trace(tokens_BT, ahead=True)
     for hidden_BTD in (trace.hidden_BTD, *trace.ahead):
-        if hidden_BTD.shape != wanted:
-            raise Failed(f"hidden states are {tuple(hidden_BTD.shape)}, not {wanted}")
-        if hidden_BTD.dtype != torch.float64:
-            raise Failed(f"weights are float64, hidden states come out as {hidden_BTD.dtype}")
-        if not hidden_BTD.isfinite().all():
-            raise Failed(f"{int((~hidden_BTD.isfinite()).sum())} of the hidden states' numbers are not finite")
+        _watch("norm", wanted)(model.norm, (), hidden_BTD)
     return f"{tuple(tokens_BT.shape)} tokens in, {wanted} out"
+
+
+def _watch(name: str, wanted: tuple[int, ...]) -> Callable[..., None]:
+    """A hook that holds what a part gives against what it should be."""
+
+    def hook(module: nn.Module, given: object, gave: object) -> None:
+        if not isinstance(gave, Tensor):
+            raise Failed(f"it gives a {type(gave).__name__}, not a tensor", name)
+        if gave.shape != wanted:
+            raise Failed(f"it was given {wanted} and gives {tuple(gave.shape)}", name)
+        if gave.dtype != torch.float64:
+            raise Failed(f"weights and input are float64, and it gives {gave.dtype}", name)
+        if not gave.isfinite().all():
+            raise Failed(
+                f"{int((~gave.isfinite()).sum())} of {gave.numel()} numbers that it gives are not finite", name
+            )
+
+    return hook
 
 
 def _agreeing(probe: Callable[[Model, int], Comparison], tolerance: float) -> Callable[[Model], str]:
