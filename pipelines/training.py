@@ -33,12 +33,10 @@ def train(
 
     words = Tokenizer.load(tokenizer)
     there = plan.Work.of(model.declaration, tokens_per_epoch=batches.tokens_per_epoch)
-    decided = plan.kept(job.scratch) or plan.decide(job.section, job.launch, there)
-    plan.keep(decided, job.scratch)
     training = Training(
         model,
         batches,
-        plan=decided,
+        plan=plan.kept(job.scratch) or plan.decide(job.section, job.launch, there),
         section=job.section,
         seed=job.seed,
         byte_lengths_V=words.byte_lengths(),
@@ -49,6 +47,7 @@ def train(
             pass
     except Refusal as refusal:
         raise Refusal(f"{job.stage}: {refusal}") from None
+    decided = training.plan
     facts = {"stage": job.stage, "step": decided.steps, "tokens": decided.tokens, "seed": job.seed, "data": data}
     checkpoint.save(job.output, model=model, tokenizer=tokenizer, facts={**facts, "platform": decided.record()})
     curve.write(job.curve, training.rows)

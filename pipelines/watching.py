@@ -72,8 +72,8 @@ def _intention(began: Began, to_do: Work) -> str:
     left = (plan.steps - step) * plan.batch_tokens * to_do.flops_per_token
     minutes = _spoken(left / (_EFFICIENCY * _flops_per_second(plan)))
     return (
-        f"{where} of {plan.batch_tokens:,} tokens, {plan.tokens / 1e6:,.2f} M in all or {epochs:,.1f} epochs; "
-        f"{to_do.parameters / 1e6:,.2f} M parameters, {how}: about {minutes}"
+        f"{where} of {plan.batch_tokens:,} tokens, {_large(plan.tokens)} in all or {epochs:,.1f} epochs; "
+        f"{_large(to_do.parameters)} parameters, {how}: about {minutes}"
     )
 
 
@@ -89,6 +89,10 @@ def _flops_per_second(plan: Plan) -> float:
         float((matrix @ matrix)[0, 0])
         times.append(time.perf_counter() - began)
     return 2 * size**3 / min(times)
+
+
+def _large(number: int) -> str:
+    return f"{number:,}" if number < 100_000 else f"{number / 1e6:,.2f} M"
 
 
 def _spoken(seconds: float) -> str:
@@ -144,4 +148,4 @@ class _Samples:
         stop = (self.tokenizer.begin, self.tokenizer.end)
         told = generate(self.model, [self.prompt], tokens=_SAMPLE_TOKENS, temperature=0.8, stop=stop)[0]
         before, after = (" ".join(self.tokenizer.decode(ids).split()) for ids in (self.prompt, told))
-        return f"  {before} | {after}"
+        return f"  it says:  {before} | {after}"

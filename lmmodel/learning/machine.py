@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -57,9 +59,10 @@ def instructions() -> dict[str, bool]:
 
 
 def compiler() -> bool:
-    """Whether Inductor finds a compiler for what it writes for a processor."""
+    """Whether Inductor finds what it needs to build what it writes for a processor: a compiler, Python's headers."""
     named = os.environ.get("CXX")
-    return any(shutil.which(name) for name in ([named] if named else ["g++", "clang++", "c++"]))
+    there = any(shutil.which(name) for name in ([named] if named else ["g++", "clang++", "c++"]))
+    return there and Path(sysconfig.get_path("include"), "Python.h").is_file()
 
 
 def record(device: str) -> dict[str, str]:

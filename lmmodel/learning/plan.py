@@ -123,6 +123,7 @@ def kept(scratch: Path) -> Plan | None:
 
 def keep(plan: Plan, scratch: Path) -> None:
     """Write `plan` down, whole or not at all."""
+    scratch.mkdir(parents=True, exist_ok=True)
     partial = scratch / "plan.json.partial"
     partial.write_text(canonical(asdict(plan)), encoding="utf-8")
     partial.replace(scratch / "plan.json")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,7 +28,7 @@ from lmmodel.learning import machine, saving, validation
 from lmmodel.learning.blame import first_bad
 from lmmodel.learning.loss import Batch, Losses, Objective
 from lmmodel.learning.pace import Pace
-from lmmodel.learning.plan import Plan
+from lmmodel.learning.plan import Plan, keep
 from lmmodel.learning.reports import Began, Report, Said, Saved, Stepped, Validated
 from lmmodel.learning.settings import Finetune, Pretrain
 from lmmodel.learning.stopping import listening
@@ -45,6 +46,9 @@ SAVE_SECONDS = 30.0
 
 class Batches(Protocol):
     """What a training learns from: batch n, always the same, and what it never learns from."""
+
+    @property
+    def tokens_per_epoch(self) -> int: ...  # noqa: D102
 
     def batch(self, step: int) -> TokenBatch: ...  # noqa: D102
 
@@ -79,8 +83,6 @@ class Training:
         )
         self.objective = Objective(self.model)
         self._forward: Callable[[Batch], Losses] = self.objective
-        if plan.compiled:
-            self._forward = torch.compile(self.objective, dynamic=False)
         self.step = 0
         self.rows: list[dict[str, float]] = []
         self._sums = {"nats": 0.0, "tokens": 0.0}  # of the training loss since the last row
@@ -88,10 +90,10 @@ class Training:
     def run(self) -> Iterator[Report]:
         """Train from where it stands to the end of the plan; the model is left in float32."""
         with machine.determined(self.plan.device, self.plan.threads), listening() as stop:
+            keep(self.plan, self.scratch)
             self._resume()
             yield Began(self.plan, self.step)
-            if self.plan.compiled and self.step < self.plan.steps:
-                yield Said("compiling the step, which takes a quarter of a minute or two the first time")
+            yield from self._compile()
             pace, saved = Pace(self.plan.steps - self.step), time.monotonic()
             while self.step < self.plan.steps:
                 yield self._advance(pace)
@@ -105,6 +107,22 @@ class Training:
                     yield Said(f"{stop.asked} after step {self.step:,} of {self.plan.steps:,}, which is saved")
                     raise KeyboardInterrupt
             self.weights.settle()
+
+    def _compile(self) -> Iterator[Report]:
+        """Compile the step, where that is planned; where it cannot be done, at the very start, do without it."""
+        if not self.plan.compiled or self.step == self.plan.steps:
+            return
+        yield Said("compiling the step, which takes up to a minute the first time")
+        self._forward = torch.compile(self.objective, dynamic=False)
+        try:
+            self._forward(next(self._parts(self.batches.batch(self.step), self.plan.micro_sequences))).total.backward()
+        except Exception as error:  # a compiler's own, of any kind; what is wrong with the model itself comes again
+            if self.step:
+                raise
+            self._forward, self.plan = self.objective, replace(self.plan, compiled=False)
+            keep(self.plan, self.scratch)
+            yield Said(f"this cannot be compiled here, so it is not ({str(error).strip().splitlines()[0]})")
+        self.model.zero_grad()
 
     # --- one step
 

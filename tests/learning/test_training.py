@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from lmmodel.learning import saving
-from lmmodel.learning.reports import Began, Report, Saved, Stepped, Validated
+from lmmodel.learning.plan import kept
+from lmmodel.learning.reports import Began, Report, Said, Saved, Stepped, Validated
 from lmmodel.learning.training import Training
 from lmmodel.params.refusal import Refusal
 from tests.learning import small
@@ -212,3 +213,23 @@ def test_compiled_it_learns_the_same_and_resumes_to_the_same_bytes(tmp_path: Pat
     eager = finish(small.training(tmp_path / "eager", told=told))
     for name, value in wanted.items():
         assert torch.allclose(value, eager[name], atol=0.05), name
+
+
+def test_what_cannot_be_compiled_is_trained_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = small.section()
+    wanted = finish(small.training(tmp_path / "eager", told=told))
+
+    def broken(module: nn.Module, **options: object) -> nn.Module:
+        def fail(*given: object) -> None:
+            raise RuntimeError("no compiler\nand a long story")
+
+        return fail  # type: ignore[return-value]
+
+    monkeypatch.setattr(torch, "compile", broken)
+    training = small.training(tmp_path / "asked", told=told, plan=small.plan(told, compile=True))
+    assert training.plan.compiled
+    said = [report.text for report in training.run() if isinstance(report, Said)]
+    assert said[1] == "this cannot be compiled here, so it is not (no compiler)"
+    assert not training.plan.compiled
+    assert kept(tmp_path / "asked") == training.plan
+    assert all(torch.equal(value, wanted[name]) for name, value in training.model.named_parameters())

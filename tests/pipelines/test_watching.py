@@ -1,0 +1,82 @@
+"""What a person sees of a training; and that nobody need look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lmmodel.learning.plan import Work
+from lmmodel.learning.reports import Stepped, Validated
+from lmmodel.learning.training import Training
+from lmmodel.text.tokenizer import Tokenizer, train
+from pipelines import watching
+from tests.learning import small
+
+TO_DO = Work(parameters=2_500_000, flops_per_token=6000.0, context=small.CONTEXT, tokens_per_epoch=384)
+
+
+@pytest.fixture(autouse=True)
+def _untracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LMMODEL_TRACKING", "off")
+
+
+class Letters(Tokenizer):
+    """Bytes, of which the small model knows the first."""
+
+    def __init__(self) -> None:
+        self.bytes = train([], algorithm="byte", vocab_size=261)
+        super().__init__(self.bytes._codec, "byte")
+
+    def decode(self, ids: Any) -> str:
+        return "".join(chr(ord("a") + number % 26) for number in ids)
+
+
+def shown(training: Training) -> list[Any]:
+    job: Any = SimpleNamespace(stage="pretrain")
+    return list(
+        watching.shown(training.run(), job, model=training.model, tokenizer=Letters(), prompt=[3, 4], to_do=TO_DO)
+    )
+
+
+def test_a_person_is_told_what_will_be_done_how_it_goes_and_what_the_model_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown(small.training(tmp_path))
+    said = capsys.readouterr().err
+    assert "pretrain: 8 steps of 96 tokens, 768 in all or 2.0 epochs; 2.50 M parameters, float32" in said
+    assert "not compiled, on cpu: about 1 s" in said
+    assert said.count("bits per byte") == 2
+    assert "it says:  de | " in said
+
+
+def test_one_that_goes_on_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stopped = small.training(tmp_path, save_seconds=0).run()
+    while not isinstance(report := next(stopped), Stepped) or report.step < 4:
+        pass
+    stopped.close()
+    shown(small.training(tmp_path))
+    assert "goes on after step 3 of 8" in capsys.readouterr().err
+
+
+def test_watching_changes_nothing(tmp_path: Path) -> None:
+    seen, unseen = small.training(tmp_path / "seen"), small.training(tmp_path / "unseen")
+    validated = [report for report in shown(seen) if isinstance(report, Validated)]
+    assert validated == [report for report in unseen.run() if isinstance(report, Validated)]
+    assert all(
+        (one == other).all() for one, other in zip(seen.model.parameters(), unseen.model.parameters(), strict=True)
+    )
+
+
+def test_samples_come_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(watching.time, "monotonic", lambda: now)
+    samples = watching._Samples(small.model(), Letters(), [3])
+    told = []
+    for second in range(1, 200):
+        now = float(second)
+        if samples.due(last=second == 199):
+            told.append(second)
+    assert told == [16, 46, 106, 199]
