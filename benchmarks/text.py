@@ -22,6 +22,7 @@ from lmmodel.text import documents, pieces, shards, tokenizer
 from lmmodel.text.batches import PretrainBatches
 from lmmodel.text.settings import SOURCE, Corpus
 from lmmodel.text.shards import Shards
+from lmmodel.text.split import divide
 from lmmodel.text.tokenizer import Tokenizer
 
 ROUNDS = 5
@@ -61,7 +62,7 @@ def written(folder: Path) -> None:
     """The corpus as the stage writes it."""
     source = Corpus().source
     found = SOURCE.load(source.kind)(source.options, split=None, scratch=folder)
-    documents.write(folder, documents.divide(found, fraction=0.05))
+    documents.write(folder, divide(found, fraction=0.05))
 
 
 def learnt(texts: list[str]) -> Tokenizer:

@@ -10,34 +10,23 @@ from lmmodel.progress import bar
 from lmmodel.text import documents
 from lmmodel.text.documents import Document
 from lmmodel.text.settings import SOURCE, Corpus
-from lmmodel.text.split import TRAIN, VALIDATION
+from lmmodel.text.split import divided
 from pipelines import work
 
 
 def produce(job: work.Job[Corpus]) -> None:
     """Write train.parquet and validation.parquet."""
-    counted = documents.write(job.output, _counted(_divided(job)))
-    python = {"python": sys.version.split()[0]} if job.section.source.kind == "python_docs" else {}
+    source, validation = job.section.source, job.section.validation
+    found = divided(SOURCE.load(source.kind), source.options, validation=validation, scratch=job.scratch)
+    counted = documents.write(job.output, _counted(found))
+    python = {"python": sys.version.split()[0]} if source.kind == "python_docs" else {}
     folder.seal(job.output, {**counted, **python})
     job.metrics(counted)
 
 
-def _divided(job: work.Job[Corpus]) -> Iterator[tuple[str, Document]]:
-    """Documents with their side. A split of its own comes first, so that what it holds is not trained on."""
-    source, validation = job.section.source, job.section.validation
-    read = SOURCE.load(source.kind)
-    if validation.fraction is not None:
-        found = read(source.options, split=None, scratch=job.scratch)
-        yield from documents.divide(found, fraction=validation.fraction)
-        return
-    for side, split in ((VALIDATION, validation.split), (TRAIN, None)):
-        for document in read(source.options, split=split, scratch=job.scratch):
-            yield side, document
-
-
-def _counted(divided: Iterable[tuple[str, Document]]) -> Iterator[tuple[str, Document]]:
+def _counted(found: Iterable[tuple[str, Document]]) -> Iterator[tuple[str, Document]]:
     with bar(None, "B", "documents") as line:
-        for side, document in divided:
+        for side, document in found:
             line.advance(len(document.text))
             yield side, document
 

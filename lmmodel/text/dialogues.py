@@ -8,14 +8,12 @@ Only what the assistant says is learnt, and the end after it: the user's questio
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lmmodel.text.documents import Count, require_both
-from lmmodel.text.parquet import Writer, rows
-from lmmodel.text.split import SPLITS, digest, side
+from lmmodel.text import sides
+from lmmodel.text.parquet import rows
 from lmmodel.text.tokenizer import Tokenizer
 
 ROLES = ("system", "user", "assistant")
@@ -39,39 +37,13 @@ class Dialogue:
     messages: tuple[Message, ...]
 
 
-@dataclass
-class _Tally(Count):
-    tasks: dict[str, int] = field(default_factory=dict)
-
-
-def divide(dialogues: Iterable[Dialogue], *, fraction: float) -> Iterator[tuple[str, Dialogue]]:
-    """Each dialogue with its side of the split, which is that of the documents of its group."""
-    return ((side(dialogue.group, fraction=fraction), dialogue) for dialogue in dialogues)
-
-
 def write(folder: Path, divided: Iterable[tuple[str, Dialogue]]) -> dict[str, Any]:
-    """Write `divided` as train.parquet and validation.parquet; what was counted.
+    """Write `divided` (dialogues with their side), each once; what was counted.
 
-    Of equal dialogues one is kept, and none in which the assistant says nothing.
+    One in which the assistant says nothing is left out.
     """
-    tallies = {split: _Tally() for split in SPLITS}
-    seen: set[str] = set()
-    duplicates = 0
-    with ExitStack() as stack:
-        writers = {split: stack.enter_context(Writer(folder / f"{split}.parquet", _types())) for split in SPLITS}
-        for split, dialogue in divided:
-            if not any(message.role == "assistant" and message.content for message in dialogue.messages):
-                continue
-            key = digest("\0".join(f"{role}\0{content}" for role, content in dialogue.messages))
-            if key in seen:
-                duplicates += 1
-                continue
-            seen.add(key)
-            _count(tallies[split], dialogue)
-            writers[split].add(_row(dialogue))
-    require_both(dict(tallies), section="dialogues", noun="dialogue")
-    facts = {split: {**tally.facts("dialogues"), "tasks": tally.tasks} for split, tally in tallies.items()}
-    return {**facts, "duplicates_removed": duplicates}
+    found = (_row(side, dialogue) for side, dialogue in divided)
+    return sides.write(folder, found, columns=_types(), section="dialogues", noun="dialogue")
 
 
 def read(folder: Path, split: str) -> Iterator[Dialogue]:
@@ -111,16 +83,16 @@ def _assembled(
     return ids, learn
 
 
-def _count(tally: _Tally, dialogue: Dialogue) -> None:
-    tally.rows += 1
-    tally.bytes += sum(len(message.content.encode()) for message in dialogue.messages)
-    tally.groups.add(dialogue.group)
-    tally.tasks[dialogue.task] = tally.tasks.get(dialogue.task, 0) + 1
-
-
-def _row(dialogue: Dialogue) -> dict[str, Any]:
-    messages = [message._asdict() for message in dialogue.messages]
-    return {"id": dialogue.id, "group": dialogue.group, "task": dialogue.task, "messages": messages}
+def _row(side: str, dialogue: Dialogue) -> sides.Row:
+    messages = dialogue.messages
+    answered = any(message.role == "assistant" and message.content for message in messages)
+    values = {
+        "id": dialogue.id,
+        "group": dialogue.group,
+        "task": dialogue.task,
+        "messages": [message._asdict() for message in messages],
+    }
+    return sides.Row(side, tuple(message.content for message in messages) if answered else (), values)
 
 
 def _types() -> dict[str, Any]:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmmodel.params.refusal import Refusal
-from lmmodel.text.parquet import Writer, rows
-from lmmodel.text.split import SPLITS, TRAIN, VALIDATION, digest, side
+from lmmodel.text import sides
+from lmmodel.text.parquet import rows
 
 _HALF_A_LETTER = re.compile("[\ud800-\udfff]")
 COLUMNS = {"id": "string", "group": "string", "text": "string"}
@@ -27,19 +25,6 @@ class Document:
     id: str
     group: str
     text: str
-
-
-@dataclass
-class Count:
-    """How much of one kind went to one side of the split."""
-
-    rows: int = 0
-    bytes: int = 0
-    groups: set[str] = field(default_factory=set)
-
-    def facts(self, noun: str) -> dict[str, int]:
-        """The figures for a metrics file."""
-        return {noun: self.rows, "bytes": self.bytes, "groups": len(self.groups)}
 
 
 def clean(text: str) -> str:
@@ -56,7 +41,7 @@ def clean(text: str) -> str:
 
 def blocks(text: str, *, limit_bytes: int | None) -> Iterator[str]:
     """`text` cut between paragraphs into blocks of at most `limit_bytes`, a longer paragraph uncut; None: all uncut."""
-    if limit_bytes is None:
+    if limit_bytes is None or len(text.encode("utf-8", "replace")) <= limit_bytes:
         yield text
         return
     block: list[str] = []
@@ -71,53 +56,16 @@ def blocks(text: str, *, limit_bytes: int | None) -> Iterator[str]:
     yield "\n".join(block)
 
 
-def divide(documents: Iterable[Document], *, fraction: float) -> Iterator[tuple[str, Document]]:
-    """Each document with its side of the split."""
-    return ((side(document.group, fraction=fraction), document) for document in documents)
-
-
 def write(folder: Path, divided: Iterable[tuple[str, Document]]) -> dict[str, Any]:
-    """Write `divided` as train.parquet and validation.parquet; what was counted.
-
-    Of equal texts the first is kept, on whichever side it falls, so that nothing stands on both. Refuses a source
-    without text, and a split of which one side is empty.
-    """
-    counts = {split: Count() for split in SPLITS}
-    seen: set[str] = set()
-    duplicates = 0
-    with ExitStack() as stack:
-        writers = {split: stack.enter_context(Writer(folder / f"{split}.parquet", COLUMNS)) for split in SPLITS}
-        for split, document in divided:
-            text = clean(document.text)
-            if not text:
-                continue
-            key = digest(text)
-            if key in seen:
-                duplicates += 1
-                continue
-            seen.add(key)
-            counts[split].rows += 1
-            counts[split].bytes += len(text.encode())
-            counts[split].groups.add(document.group)
-            writers[split].add({"id": document.id, "group": document.group, "text": text})
-    require_both(counts, section="corpus", noun="document")
-    return {**{split: count.facts("documents") for split, count in counts.items()}, "duplicates_removed": duplicates}
+    """Write `divided` (documents with their side), cleaned, each text once; what was counted."""
+    found = (
+        sides.Row(side, (text := clean(one.text),), {"id": one.id, "group": one.group, "text": text})
+        for side, one in divided
+    )
+    return sides.write(folder, found, columns=COLUMNS, section="corpus", noun="document")
 
 
 def read(folder: Path, split: str) -> Iterator[Document]:
     """The documents of one side, in the order in which they were written."""
     for row in rows(folder / f"{split}.parquet", tuple(COLUMNS)):
         yield Document(**row)
-
-
-def require_both(counts: dict[str, Count], *, section: str, noun: str) -> None:
-    """Refuse a split with an empty side, naming the value that would fill it."""
-    groups = sum(len(count.groups) for count in counts.values())
-    if not groups:
-        raise Refusal(f"{section}.source: has no {noun} with text in it")
-    for split, lacking in ((TRAIN, "lower"), (VALIDATION, "raise")):
-        if not counts[split].rows:
-            raise Refusal(
-                f"{section}.validation: of {groups:,} group{'s' * (groups > 1)} none falls on the side of {split}; "
-                f"{lacking} the fraction, or give the source more {noun}s"
-            )

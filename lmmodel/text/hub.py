@@ -97,7 +97,8 @@ def _local(hub: Hub, file: str, *, place: str, scratch: Path) -> str:
 def _persistent(hub: Hub, *, split: str, files: Mapping[str, list[str]], place: str) -> Iterator[Row]:
     """All rows, going on after each break at the row where it came."""
     waits = pauses(hub.retries)
-    dataset, state = None, None
+    dataset: Any = None
+    state: Any = None
     while True:
         try:
             if dataset is None:
@@ -110,10 +111,10 @@ def _persistent(hub: Hub, *, split: str, files: Mapping[str, list[str]], place: 
             return
         except Exception as error:
             wait = next(waits)
-            if wait is None or not _is_break(error):
+            if wait is None or not (state or _is_break(error)):  # after a break, a busy server's files seem missing
                 raise _refusal(error, hub, place=place) from None
-            state = dataset.state_dict() if dataset is not None else None
-            dataset = None
+            if dataset is not None:
+                dataset, state = None, dataset.state_dict()
             _LOG.warning("%s: the connection broke (%s); once more in %g s", hub.name, _words(error), wait)
             time.sleep(wait)
 

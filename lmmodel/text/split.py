@@ -5,21 +5,55 @@ So adding text moves nothing that was there before, and documents and dialogues 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from lmmodel.text.settings import Validation
 
 TRAIN, VALIDATION = "train", "validation"
 SPLITS = (TRAIN, VALIDATION)
 
 
+class Grouped(Protocol):
+    """What belongs to a group: a document, a dialogue."""
+
+    @property
+    def group(self) -> str: ...  # noqa: D102
+
+
+Item = TypeVar("Item", bound=Grouped)
+
+
 def side(group: str, *, fraction: float) -> str:
     """`validation` for about `fraction` of all groups, else `train`. A larger fraction only adds groups."""
-    return VALIDATION if _place(group) < fraction * 2**64 else TRAIN
+    place = int.from_bytes(blake2b(group.encode(), digest_size=8, person=b"split").digest(), "big")
+    return VALIDATION if place < fraction * 2**64 else TRAIN
+
+
+def divide(items: Iterable[Item], *, fraction: float) -> Iterator[tuple[str, Item]]:
+    """Each of `items` with its side."""
+    return ((side(item.group, fraction=fraction), item) for item in items)
+
+
+def divided(
+    read: Callable[..., Iterable[Any]], options: Any, *, validation: Validation, scratch: Path
+) -> Iterator[tuple[str, Any]]:
+    """All that a source's `read` yields, with its side.
+
+    Where the source has a split of its own for validation, that comes first: of equal texts the first is kept, so
+    nothing in it is trained on.
+    """
+    if validation.fraction is not None:
+        yield from divide(read(options, split=None, scratch=scratch), fraction=validation.fraction)
+        return
+    for name, split in ((VALIDATION, validation.split), (TRAIN, None)):
+        for item in read(options, split=split, scratch=scratch):
+            yield name, item
 
 
 def digest(text: str) -> str:
     """32 hexadecimal digits that stand for `text`, wherever exact duplicates are to be found."""
-    return blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _place(group: str) -> int:
-    return int.from_bytes(blake2b(group.encode(), digest_size=8, person=b"split").digest(), "big")
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -15,6 +15,7 @@ from lmmodel.learning import checkpoint
 from lmmodel.text import dialogues, documents
 from lmmodel.text.dialogues import Dialogue, Message
 from lmmodel.text.documents import Document
+from lmmodel.text.split import divide
 from tests.inference.small import model, tokenizer
 
 FACTS = {"stage": "pretrain", "seed": 1, "platform": {"precision": "float32", "threads": 1}}
@@ -37,8 +38,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
     places = {name: root / name for name in ("corpus", "dialogues", "pretrain", "finetune", "tokenizer")}
     places["corpus"].mkdir()
     places["dialogues"].mkdir()
-    documents.write(places["corpus"], documents.divide(_documents(), fraction=0.3))
-    dialogues.write(places["dialogues"], dialogues.divide(_dialogues(), fraction=0.3))
+    documents.write(places["corpus"], divide(_documents(), fraction=0.3))
+    dialogues.write(places["dialogues"], divide(_dialogues(), fraction=0.3))
     places["tokenizer"].mkdir()
     known = tokenizer("bpe")
     known.save(places["tokenizer"])

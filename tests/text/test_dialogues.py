@@ -7,6 +7,7 @@ import pytest
 from lmmodel.params.refusal import Refusal
 from lmmodel.text import dialogues
 from lmmodel.text.dialogues import Dialogue, Message, prompt, tokens, tokens_of_all
+from lmmodel.text.split import divide
 from lmmodel.text.tokenizer import Tokenizer
 
 TURNS = (
@@ -56,7 +57,7 @@ def test_dialogues_come_back_as_they_were_equal_ones_once(tmp_path: Path) -> Non
 def test_dialogues_stay_with_their_group() -> None:
     some = [one(str(number), *TURNS, group=f"group {number % 50}") for number in range(500)]
     sides: dict[str, set[str]] = {}
-    for side, dialogue in dialogues.divide(some, fraction=0.2):
+    for side, dialogue in divide(some, fraction=0.2):
         sides.setdefault(dialogue.group, set()).add(side)
     assert all(len(side) == 1 for side in sides.values())
     assert {side for found in sides.values() for side in found} == {"train", "validation"}

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from lmmodel.params.refusal import Refusal
 from lmmodel.text import documents
-from lmmodel.text.documents import Document, blocks, clean, divide
+from lmmodel.text.documents import Document, blocks, clean
+from lmmodel.text.split import divide
 
 
 def some(*texts: str) -> list[Document]:

@@ -58,12 +58,13 @@ def test_a_connection_that_breaks_half_way_costs_no_row_and_doubles_none(
     assert served.breaks[file] == 0
 
 
-def test_what_was_read_of_a_file_is_not_read_again_after_a_break(web: Web, tmp_path: Path) -> None:
+@pytest.mark.parametrize("busy", [0, 7])
+def test_what_was_read_of_a_file_is_not_read_again_after_a_break(web: Web, tmp_path: Path, busy: int) -> None:
     random = Random(1)
     some = [{"text": f"{number} " + random.randbytes(50_000).hex()} for number in range(300)]
     tables.parquet(web.folder / "a.parquet", some, rows_per_group=10)
-    web.breaks["a.parquet"], web.spared["a.parquet"] = 4, 9_000_000
-    hub = Hub(name="parquet", data_files={"train": (web.url("a.parquet"),)})
+    web.breaks["a.parquet"], web.spared["a.parquet"], web.busy = 4, 9_000_000, busy
+    hub = Hub(retries=50, name="parquet", data_files={"train": (web.url("a.parquet"),)})
     assert names(hub, tmp_path) == [str(number) for number in range(300)]
     assert web.breaks["a.parquet"] == 0
 

@@ -15,13 +15,14 @@ class Web:
     """Serves the files of a folder.
 
     `breaks` counts, by file name, how many long answers still break off half-way; `spared` is how many bytes at the
-    beginning of a file are served well.
+    beginning of a file are served well; `busy` is how many requests after each break are turned away.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.breaks: dict[str, int] = {}
         self.spared: dict[str, int] = {}
+        self.busy = self.turned_away = 0
         self.asked: list[tuple[str, str | None]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -59,6 +60,10 @@ def _handler(web: Web) -> type[BaseHTTPRequestHandler]:
             wanted = self.headers.get("Range")
             if body:
                 web.asked.append((name, wanted))
+            if web.turned_away:
+                web.turned_away -= 1
+                self.send_error(503)
+                return
             path = web.folder / name
             if not path.is_file():
                 self.send_error(404)
@@ -90,6 +95,7 @@ def _handler(web: Web) -> type[BaseHTTPRequestHandler]:
                 return
             if broken:
                 web.breaks[name] -= 1
+                web.turned_away = web.busy
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
 

@@ -2,8 +2,10 @@
 
 The docstrings of the standard library, each under its module's name, signature and all, so that a model learns what
 follows from `shutil.disk_usage(path)`; and the language reference that `help('assert')` shows. Read with `ast`, never
-imported. The source text is five times as much again and left out by default: a small model that learns in minutes
-reads its two megabytes of English several times, and would see the code only once.
+imported.
+
+The source text is five times as much again and left out by default, because it hardly helps: given the documentation
+of all other modules, lzma needs 1.739 bits a byte for that of held-out ones, and 1.712 given their source text as well.
 """
 
 from __future__ import annotations
