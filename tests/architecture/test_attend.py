@@ -1,0 +1,145 @@
+"""Every way to attend equals plain loops over heads and tokens, forward and backward."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from lmmodel.architecture import attend as module
+from lmmodel.architecture.attend import attend
+from lmmodel.architecture.span import Span
+from lmmodel.architecture.state import State
+from tests.architecture.properties import error
+
+
+def naive(q_BTHK, k_BSGK, v_BSGV, sees, *, bias=None, scale=None, softcap=None, sink_H=None):
+    """One query at a time; `sees(b, t, s)` says whether token t of the pass sees the s-th key."""
+    B, T, H, K = q_BTHK.shape
+    S, G = k_BSGK.shape[1:3]
+    rows = []
+    for b in range(B):
+        for t in range(T):
+            seen = [s for s in range(S) if sees(b, t, s)]
+            for h in range(H):
+                g = h // (H // G)
+                scores = (k_BSGK[b, seen, g] @ q_BTHK[b, t, h]) * (scale or 1 / math.sqrt(K))
+                if softcap is not None:
+                    scores = softcap * torch.tanh(scores / softcap)
+                if bias is not None:
+                    distances = torch.tensor([t + S - T - s for s in seen])
+                    scores = scores + bias(torch.tensor(h), distances)
+                if sink_H is not None:
+                    scores = torch.cat([scores, sink_H[h : h + 1]])
+                rows.append(scores.softmax(0)[: len(seen)] @ v_BSGV[b, seen, g])
+    return torch.stack(rows).view(B, T, H, -1)
+
+
+def tensors(T: int, S: int, *, heads: int = 4, groups: int = 2, batch: int = 2) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((batch, T, heads, 8), (batch, S, groups, 8), (batch, S, groups, 6))
+    return tuple(torch.randn(s, generator=generator, dtype=torch.float64).requires_grad_() for s in shapes)
+
+
+def span_of(T: int, S: int, documents_BS: Tensor | None = None) -> Span:
+    """A pass over T tokens after S - T others, or over all of them with documents."""
+    if S == T:
+        return Span(torch.zeros(2, T, dtype=torch.int64), documents_BT=documents_BS)
+    state = State(2, S)
+    Span(
+        torch.zeros(2, S - T, dtype=torch.int64),
+        documents_BT=None if documents_BS is None else documents_BS[:, :-T],
+        state=state,
+    )
+    state.length = S - T
+    rest = None if documents_BS is None else documents_BS[:, -T:]
+    return Span(torch.zeros(2, T, dtype=torch.int64), documents_BT=rest, state=state)
+
+
+def assert_equal(ours: Tensor, theirs: Tensor, leaves: tuple[Tensor, ...]) -> None:
+    """Values and gradients."""
+    assert error(ours, theirs) < 1e-12
+    weights = torch.linspace(-1, 1, ours.numel(), dtype=ours.dtype).view_as(ours)
+    for one, other in zip(*(torch.autograd.grad((y * weights).sum(), leaves) for y in (ours, theirs)), strict=True):
+        assert error(one, other) < 1e-12
+
+
+DOCUMENTS = torch.tensor([[0] * 5 + [1] * 13, [3] + [0] * 17])
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("T", [18, 7, 1])
+@pytest.mark.parametrize("window", [None, 1, 4, 18])
+@pytest.mark.parametrize("packed", [False, True])
+def test_it_equals_plain_loops(groups, T, window, packed):
+    S, documents = 18, DOCUMENTS if packed else None
+    leaves = tensors(T, S, groups=groups)
+
+    def sees(b: int, t: int, s: int) -> bool:
+        back = t + S - T - s
+        alike = documents is None or documents[b, S - T + t] == documents[b, s]
+        return 0 <= back < (window or S) and bool(alike)
+
+    assert_equal(attend(*leaves, span_of(T, S, documents), window=window), naive(*leaves, sees), leaves)
+
+
+@pytest.mark.parametrize("T", [9, 3])
+@pytest.mark.parametrize("extra", ["bias", "softcap", "sink_H", "scale", "all"])
+def test_what_may_be_done_to_scores_equals_plain_loops(T, extra):
+    S, leaves = 9, tensors(T, 9)
+    sink_H = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    slope_H = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    extras = {
+        "bias": lambda head, distance: -slope_H[head].abs() * distance,
+        "softcap": 0.7,
+        "sink_H": sink_H,
+        "scale": 0.3,
+    }
+    told = extras if extra == "all" else {extra: extras[extra]}
+    leaves += tuple(leaf for name, leaf in (("bias", slope_H), ("sink_H", sink_H)) if name in told)
+    ours = attend(*leaves[:3], span_of(T, S), window=5, **told)
+    assert_equal(ours, naive(*leaves[:3], lambda b, t, s: 0 <= t + S - T - s < 5, **told), leaves)
+
+
+@pytest.mark.parametrize("window", [None, 9, 100])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("T", [65, 100, 300])
+def test_strips_equal_the_fused_kernel(T, window, packed, monkeypatch):
+    documents_BT = torch.arange(T).expand(2, T) // 70 if packed else None
+    leaves = tensors(T, T)
+    results = []
+    for strips in (True, False):
+        monkeypatch.setattr(module, "_strips_pay", lambda q, k, strips=strips: strips)
+        results.append(
+            attend(*leaves, Span(torch.zeros(2, T, dtype=torch.int64), documents_BT=documents_BT), window=window)
+        )
+    assert_equal(*results, leaves)
+
+
+def test_strips_are_taken_where_they_pay():
+    q_BTHK, k_BSGK, _ = (x.detach() for x in tensors(256, 256))
+    narrow = q_BTHK.bfloat16(), k_BSGK.bfloat16()
+    assert module._strips_pay(*narrow)
+    assert not module._strips_pay(q_BTHK.float(), k_BSGK.float())
+    assert not module._strips_pay(narrow[0][:, :3], narrow[1])
+    assert not module._strips_pay(narrow[0].to("meta"), narrow[1].to("meta"))
+    with torch.no_grad():
+        assert not module._strips_pay(*narrow)
+
+
+@pytest.mark.parametrize("T", [40, 256])
+def test_bfloat16_is_as_near_as_its_digits_allow(T):
+    leaves = tensors(T, T)
+    span = Span(torch.zeros(2, T, dtype=torch.int64))
+    exact, rounded = attend(*leaves, span), attend(*(leaf.bfloat16() for leaf in leaves), span)
+    assert rounded.dtype == torch.bfloat16
+    assert error(exact, rounded) < 0.03
+
+
+def test_nobody_sees_nothing_however_documents_lie():
+    documents_BT = torch.tensor([[7, 1, 1, 5, 5, 5, 2]])
+    q, k, v = (x[:1] for x in tensors(7, 7))
+    y = attend(q, k, v, Span(torch.zeros(1, 7, dtype=torch.int64), documents_BT=documents_BT), window=1)
+    assert error(y, v.repeat_interleave(2, dim=2)) < 1e-15
