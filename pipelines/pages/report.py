@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lmmodel.params.refusal import Refusal
-from pipelines import drawing, parameters, paths, record, standing, tracking, wording
+from pipelines import describing, parameters, paths, record, standing, tracking, wording
 from pipelines.pages import plan
 from pipelines.standing import Standing
 
@@ -81,8 +81,8 @@ def _stale(found: list[Standing]) -> Iterator[str]:
 
 def _model(stage: paths.Stage) -> list[str]:
     declaration = _json(stage.output / "declaration.json")
-    text = f"{wording.short(_json(stage.metrics)['parameters'])} parameters: {drawing.size(declaration)}"
-    return [*_entry("model", text), *_entry("", drawing.brief(declaration))]
+    text = f"{wording.short(_json(stage.metrics)['parameters'])} parameters: {describing.size(declaration)}"
+    return [*_entry("model", text), *_entry("", describing.brief(declaration))]
 
 
 def _pretrain(stage: paths.Stage) -> list[str]:
@@ -100,7 +100,7 @@ def _finetune(stage: paths.Stage) -> list[str]:
         return _entry(stage.name, f"skipped: {numbers['skipped']}")
     count = _json(paths.stage("dialogues").metrics)["train"]["dialogues"]
     method = _section(stage)["method"]["kind"]
-    how = "every weight" if method == "full" else drawing.name(method)
+    how = "every weight" if method == "full" else describing.name(method)
     text = f"{count:,} dialogues, {wording.times(numbers['epochs'])} over, {how}: {took(stage)}"
     return _entry(stage.name, text)
 
