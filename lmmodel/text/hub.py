@@ -99,6 +99,7 @@ def _persistent(hub: Hub, *, split: str, files: Mapping[str, list[str]], place: 
     waits = pauses(hub.retries)
     dataset: Any = None
     state: Any = None
+    broken = False
     while True:
         try:
             if dataset is None:
@@ -111,8 +112,11 @@ def _persistent(hub: Hub, *, split: str, files: Mapping[str, list[str]], place: 
             return
         except Exception as error:
             wait = next(waits)
-            if wait is None or not (state or _is_break(error)):  # after a break, a busy server's files seem missing
+            if wait is None or not (
+                broken or _is_break(error)
+            ):  # once it was there: a busy server's files seem missing
                 raise _refusal(error, hub, place=place) from None
+            broken = True
             if dataset is not None:
                 dataset, state = None, dataset.state_dict()
             _LOG.warning("%s: the connection broke (%s); once more in %g s", hub.name, _words(error), wait)

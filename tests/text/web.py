@@ -14,14 +14,14 @@ from typing import Any
 class Web:
     """Serves the files of a folder.
 
-    `breaks` counts, by file name, how many long answers still break off half-way; `spared` is how many bytes at the
-    beginning of a file are served well; `busy` is how many requests after each break are turned away.
+    `breaks` counts, by file name, how many long answers still break off half-way, where only those break that begin in
+    `fragile`; `busy` is how many requests after each break are turned away.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.breaks: dict[str, int] = {}
-        self.spared: dict[str, int] = {}
+        self.fragile = range(1 << 40)
         self.busy = self.turned_away = 0
         self.asked: list[tuple[str, str | None]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -75,7 +75,7 @@ def _handler(web: Web) -> type[BaseHTTPRequestHandler]:
                 return
             self._head(whole, start, stop, partial=wanted is not None)
             if body:
-                self._body(name, whole[start:stop], broken=start >= web.spared.get(name, 0))
+                self._body(name, whole[start:stop], broken=start in web.fragile)
 
         def _head(self, whole: bytes, start: int, stop: int, *, partial: bool) -> None:
             self.send_response(206 if partial else 200)
