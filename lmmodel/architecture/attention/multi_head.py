@@ -26,7 +26,10 @@ class Options(Settings):
     neither is given. qk_norm: a norm like the layer's on queries and keys, over each head or over all of them at once.
     """
 
-    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("kv_heads", "queries_per_kv"), ("window", "window_fraction"))
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("kv_heads", "queries_per_kv"),
+        ("window", "window_fraction"),
+    )
 
     kv_heads: Count | None = None
     queries_per_kv: Count | None = None
