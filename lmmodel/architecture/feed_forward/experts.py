@@ -65,6 +65,8 @@ class Options(Settings):
         return self.model_copy(update={**told, "balance_weight": weight, "balance_rate": rate})
 
     def _check(self, active_groups: int) -> None:
+        if self.experts == 1:
+            raise ValueError("has one expert, and one expert needs no router: that is the kind gated, or plain")
         if self.experts % self.groups:
             raise ValueError(f"has {self.experts} experts, which {self.groups} groups do not divide")
         if active_groups > self.groups:
@@ -72,6 +74,10 @@ class Options(Settings):
         within = self.experts // self.groups * active_groups
         if self.active > within:
             raise ValueError(f"chooses {self.active} of {within} experts")
+        if self.active == 1 and self.normalize:
+            raise ValueError(
+                "chooses one expert: the share of one is always 1, and the router would not learn: say normalize: false"
+            )
         if self.shared_gate and not self.shared:
             raise ValueError("has no shared experts for shared_gate to gate")
         if self.balance_weight is not None and self.balance == "none":

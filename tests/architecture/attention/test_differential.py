@@ -13,9 +13,7 @@ from tests.architecture import properties
 
 @pytest.mark.parametrize("options", ["", ", kv_heads: 2, window: 70", ", bias: true}, position: {kind: alibi"])
 def test_it_is_sound(options):
-    made = properties.model(f"{{attention: {{kind: differential{options}}}}}")
-    properties.assert_sound(made)
-    properties.assert_learns(made)
+    properties.assert_sound(f"{{attention: {{kind: differential{options}}}}}")
 
 
 def naive(mixer, x_BTD, layer):

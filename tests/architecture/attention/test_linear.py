@@ -9,9 +9,7 @@ from tests.architecture import properties
 
 @pytest.mark.parametrize("feature", ["elu", "relu", "softmax"])
 def test_it_is_sound(feature):
-    made = properties.model(f"{{attention: {{kind: linear, feature: {feature}}}}}")
-    properties.assert_sound(made)
-    properties.assert_learns(made)
+    properties.assert_sound(f"{{attention: {{kind: linear, feature: {feature}}}}}")
 
 
 def naive(mixer, x_BTD, begins):

@@ -14,9 +14,7 @@ KIND = "kind: mamba2, state_width: 12"
 
 @pytest.mark.parametrize("options", ["", ", groups: 2", ", heads: 2, expansion: 1.5, convolution: 1"])
 def test_it_is_sound(options):
-    made = properties.model(f"{{attention: {{{KIND}{options}}}, feed_forward: none}}")
-    properties.assert_sound(made)
-    properties.assert_learns(made)
+    properties.assert_sound(f"{{attention: {{{KIND}{options}}}, feed_forward: none}}")
 
 
 def naive(mixer, x_BTD, begins):

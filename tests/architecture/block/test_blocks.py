@@ -9,18 +9,16 @@ from tests.architecture import properties
 
 @pytest.mark.parametrize("kind", BLOCK.names())
 def test_a_block_is_sound(kind):
-    made = properties.model(f"{{block: {kind}}}")
-    properties.assert_sound(made)
-    properties.assert_learns(made)
+    properties.assert_sound(f"{{block: {kind}}}")
 
 
 @pytest.mark.parametrize("kind", BLOCK.names())
 def test_a_part_that_is_left_out_takes_its_norms_along(kind):
     layers = "{mix: {feed_forward: none}, think: {attention: none}}"
-    made = properties.model(f"{{block: {kind}, layers: {layers}, pattern: [mix, think]}}")
-    properties.assert_learns(made)
+    design = f"{{block: {kind}, layers: {layers}, pattern: [mix, think]}}"
+    properties.assert_sound(design)
     both = sum(p.numel() for p in properties.model(f"{{block: {kind}}}", depth=1).parameters())
-    apart = sum(p.numel() for p in made.parameters())
+    apart = sum(p.numel() for p in properties.model(design).parameters())
     shared = 32 if kind == "parallel" else 0  # one norm served both parts
     assert apart == both + shared
 

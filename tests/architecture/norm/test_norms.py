@@ -18,9 +18,7 @@ def norm(kind, **options):
 
 @pytest.mark.parametrize("kind", NORM.names())
 def test_a_norm_is_sound_around_parts_and_heads(kind):
-    made = properties.model(f"{{norm: {kind}, attention: {{kind: multi_head, qk_norm: head}}}}")
-    properties.assert_sound(made)
-    properties.assert_learns(made)
+    properties.assert_sound(f"{{norm: {kind}, attention: {{kind: multi_head, qk_norm: head}}}}")
 
 
 @pytest.mark.parametrize("kind", NORM.names())
