@@ -20,9 +20,16 @@ from pathlib import Path
 from lmmodel.params.refusal import Refusal, suggestion
 
 _SKIPPED = {"test", "tests", "idle_test", "turtledemo", "site-packages", "dist-packages", "lib-dynload", "__pycache__"}
-_TWINS = {"_pydecimal": "decimal", "_pyio": "io", "_pydatetime": "datetime", "_collections_abc": "collections.abc"}
-"""Modules whose public name another one carries, where the documentation is out of reach of `ast`."""
-_SPEAKS_OF_ITSELF = ("Python implementation of the io", "Abstract Base Classes (ABCs) for collections")
+_PUBLIC = {
+    "_pydecimal": "decimal",
+    "_pyio": "io",
+    "_pydatetime": "datetime",
+    "_collections_abc": "collections.abc",
+    "genericpath": "os.path",
+    "posixpath": "os.path",
+}
+"""By what name people import what these modules hold."""
+_SPEAKS_OF_ITSELF = ("Python implementation of", "Abstract Base Classes (ABCs) for coll", "Path operations common to")
 _TOPICS = "pydoc_data.topics"
 _REPEATED_LETTERS = 40  # a paragraph shorter than this may stand in several topics
 
@@ -75,7 +82,7 @@ def modules(packages: Iterable[str] = ()) -> Iterator[Module]:
         for file in [folder] if folder.is_file() else _python_files(folder):
             parts = file.relative_to(root).with_suffix("").parts
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            yield Module(_TWINS.get(name, name), file.read_text(encoding="utf-8", errors="replace"))
+            yield Module(_PUBLIC.get(name, name), file.read_text(encoding="utf-8", errors="replace"))
 
 
 def entries(found: Iterable[Module]) -> Iterator[Entry]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lmmodel.params.refusal import Refusal
 
 _ROWS_PER_GROUP = 4096
@@ -37,7 +39,8 @@ class Writer:
     def _flush(self) -> None:
         import pyarrow
 
-        self._file.write_table(pyarrow.Table.from_pylist(self._rows, schema=self._schema))
+        columns = [_array([row[field.name] for row in self._rows], field.type) for field in self._schema]
+        self._file.write_table(pyarrow.Table.from_arrays(columns, schema=self._schema))
         self._rows, self._letters = [], 0
 
     def __enter__(self) -> Writer:
@@ -68,3 +71,20 @@ def count(path: Path) -> int:
     from pyarrow import parquet
 
     return int(parquet.read_metadata(path).num_rows)
+
+
+def _array(values: list[Any], kind: Any) -> Any:
+    """A column of text, lists or structs. `pyarrow.array` would import pandas to ask whether it was given any."""
+    import pyarrow
+
+    if pyarrow.types.is_list(kind):
+        offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
+        inner = _array([item for value in values for item in value], kind.value_type)
+        return pyarrow.Array.from_buffers(kind, len(values), [None, pyarrow.py_buffer(offsets)], children=[inner])
+    if pyarrow.types.is_struct(kind):
+        fields = list(kind)
+        inner = [_array([value[field.name] for value in values], field.type) for field in fields]
+        return pyarrow.StructArray.from_arrays(inner, fields=fields)
+    text = pyarrow.lib.StringBuilder()
+    text.append_values(values)
+    return text.finish()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,17 @@ def test_documentation_and_questions_about_it_share_the_split(tmp_path: Path) ->
     }
     assert not groups["train"] & groups["validation"]
     assert len(groups["validation"]) > 10
+
+
+def test_no_stage_imports_what_it_does_not_use(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tests.text.test_stages import *\n"
+        "made(Path(sys.argv[1]), {'corpus': settings.Corpus(), 'tokenizer': settings.Tokenizer(vocab_size=500),"
+        " 'shards': settings.Shards(), 'dialogues': settings.Dialogues()})\n"
+        "heavy = {'torch', 'datasets', 'pandas', 'mlflow', 'dagster'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=300)
 
 
 def test_a_source_with_a_split_of_its_own_keeps_it_and_trains_on_none_of_it(web: Web, tmp_path: Path) -> None:

@@ -15,6 +15,12 @@ from lmmodel.text.summary import summary
         ("close the file", "Close the file."),
         ("trunc(self): Truncates self to an Integral.", "Truncates self to an Integral."),
         ("D.popitem() -> (k, v), remove and return a pair.", "Remove and return a pair."),
+        ("find_loader(name) -> self, str or None.\n\nSearch for it.", "Search for it."),
+        ("(typ, [data]) = <instance>.noop()\nSend a NOOP command.", "Send a NOOP command."),
+        ("distutils.spawn\n\nProvides the spawn() function.", "Provides the spawn() function."),
+        ("x.__eq__(y) <==> x==y", None),
+        ("A *context manager* for pseudo-\ncompiled code.", "A context manager for pseudo-compiled code."),
+        ("self <= other", "self <= other."),
         ("Use :class:`~logging.Handler` and ``x`` for it.", "Use logging.Handler and x for it."),
         (
             "First one is short. Second one too. " + "Then a third " * 12 + "follows.",

@@ -67,8 +67,8 @@ def dialogues(options: Options, *, split: str | None, scratch: Path) -> Iterator
     for name, text in topics(found).items():
         title, _, body = text.partition("\n\n")
         if answer := summary(body):
-            words = {"call": title.split("\n")[0].replace('"', "")}
-            yield _dialogue("topic", f"topic {name}", f"topic {name}", words, answer)
+            about = title.split("\n")[0].replace('"', "").replace("The ", "the ", 1)
+            yield _dialogue("topic", f"topic {name}", f"topic {name}", {"call": about}, answer)
 
 
 def _describe(entry: Entry, answer: str) -> Dialogue:
