@@ -17,6 +17,7 @@ from dagster._core.definitions.data_version import (
     get_input_data_version_tag,
     get_input_event_pointer_tag,
 )
+from dagster._core.storage.tags import PRIORITY_TAG
 
 from pipelines.dagster_dvc import graph, report, runner
 from pipelines.dagster_dvc.catalogue import Catalogue
@@ -67,6 +68,7 @@ def _define(project: Project, catalogue: Catalogue, stage: Stage) -> dg.AssetsDe
         name=re.sub(r"\W", "_", name),
         specs=[_spec(project, catalogue, stage, output) for output in catalogue.assets(stage)],
         pool=translator.pool(stage),
+        op_tags={PRIORITY_TAG: str(len(catalogue.dependants(stage)))},
     )
     def run_stage(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         yield from _materialize(context, root, name, translator)

@@ -61,6 +61,10 @@ class Catalogue:
                     names += [*self.prerequisites(writer), writer.name]
         return list(dict.fromkeys(names))
 
+    def dependants(self, stage: Stage) -> list[str]:
+        """The stages that need details which this one writes: in a run of all it goes before them."""
+        return [name for name, other in self.stages.items() if stage.name in self.prerequisites(other)]
+
     def code_version(self, stage: Stage, project: Project) -> str:
         """Of what is declared and lies there now: `recorded_version` exactly when dvc would find nothing changed."""
         if stage.frozen:

@@ -43,12 +43,12 @@ def results(root: Path, stage: Stage, *, shown: tuple[str, ...] = ()) -> Metadat
         elif drawn := picture.curve(root / output.path, output.plot):
             name = "curve" if "curve" not in told else f"curve of {Path(output.path).stem}"
             told[name] = dg.MetadataValue.md(drawn)
-    if metrics:
-        told["metrics"] = dg.MetadataValue.md(table(metrics))
     for path in shown:
         if (root / path).is_file():
             told[Path(path).stem] = dg.MetadataValue.md(_text(root / path))
-    return {name: _value(value) for name, value in metrics.items()} | told
+    if metrics:
+        told["metrics"] = dg.MetadataValue.md(table(metrics))
+    return told | {name: _value(value) for name, value in metrics.items() if name not in told}
 
 
 def size(output: Output) -> Metadata:

@@ -7,7 +7,7 @@ Hints stand in dvc.yaml, where they never invalidate a stage::
     meta:
       dagster:
         assets: [models/design/declaration.json]   # of the outputs only these; the others are details
-        group: models                              # else the first folder of the output
+        group: models                              # else all are in one
         kinds: [pytorch]
         pool: device                               # stages of a pool take turns
         show: [models/evaluate/report.md]          # files whose text is shown with the result
@@ -55,10 +55,8 @@ class Translator:
         return output.description or stage.description
 
     def group(self, stage: Stage, output: Output) -> str | None:
-        """The box that the asset is drawn in."""
-        parts = PurePosixPath(output.path).parts
-        name = stage.hints.get("group") or (parts[0] if len(parts) > 1 else None)
-        return re.sub(r"\W", "_", name) if name else None
+        """The box that the asset is drawn in; Dagster folds the boxes up as soon as there are two."""
+        return stage.hints.get("group")
 
     def kinds(self, stage: Stage, output: Output) -> set[str]:
         """The badges on the asset; Dagster takes three."""

@@ -112,7 +112,7 @@ def test_the_definition_of_an_asset_says_what_it_is(toy: Toy) -> None:
     assert definitions["train"].op.pool == "device"
     (train,) = definitions["train"].specs
     assert train.description == "Learns"
-    assert train.group_name == "models"
+    assert train.group_name == "learning"
     assert train.kinds == {"dvc", "python"}
     assert [dep.asset_key.to_user_string() for dep in train.deps] == ["split/data/left.txt"]
     assert train.metadata["parameters"] == dg.MetadataValue.json({"params.yaml": {"rate": 0.5}})

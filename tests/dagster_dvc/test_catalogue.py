@@ -183,7 +183,7 @@ def test_hints_and_overridden_methods_decide(ran: Toy) -> None:
     output = known.assets(stage)[0]
     assert known.keys[output.path] == dg.AssetKey(["own", "train"])
     assert known.translator.kinds(stage, output) == {"dvc", "python"}
-    assert known.translator.group(stage, output) == "models"
+    assert known.translator.group(stage, output) == "learning"
     assert known.translator.description(stage, output) == "Learns"
     assert known.translator.shown(stage) == ("models/weights.txt",)
 

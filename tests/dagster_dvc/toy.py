@@ -53,7 +53,7 @@ stages:
     plots:
       - models/train.csv: {x: step, y: loss, title: Training}
     meta:
-      dagster: {kinds: [python], pool: device, show: [models/weights.txt]}
+      dagster: {group: learning, kinds: [python], pool: device, show: [models/weights.txt]}
   judge:
     cmd: READS=models/weights.txt python step.py judge scores.json
     deps: [models/weights.txt, data/right.txt]

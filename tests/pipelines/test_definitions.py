@@ -16,7 +16,7 @@ from pipelines import definitions, paths
 from pipelines.dagster_dvc import graph
 from pipelines.dagster_dvc.catalogue import Catalogue
 from pipelines.dagster_dvc.checks import Finding
-from tests.project import TREE, Project
+from tests.project import STAGES, TREE, Project
 
 LEARNT = ("pretrain", "finetune", "evaluate")
 HEAVY = {"torch", "mlflow", "datasets", "transformers", "lm_eval", "pyarrow", "matplotlib", "pandas", "sentencepiece"}
@@ -105,6 +105,33 @@ def test_a_parameter_file_that_is_wrong_does_not_keep_the_graph_from_being_shown
     monkeypatch.chdir(project.root)
     project.edit("params.yaml", "width: 32", "widht: 32")
     assert set(versions(project)) == set(paths.stages())
+
+
+MATERIALIZE = """
+import json
+from pipelines.definitions import defs
+run = defs.resolve_implicit_global_asset_job_def().execute_in_process()
+made = {event.asset_key.to_user_string(): event for event in run.get_asset_materialization_events()}
+print(json.dumps({
+    "outcomes": {name: event.materialization.metadata["outcome"].value for name, event in made.items()},
+    "shown": {name: sorted(event.materialization.metadata) for name, event in made.items()},
+    "failed": [check.check_name for check in run.get_asset_check_evaluations() if not check.passed],
+}))
+"""
+
+
+@pytest.mark.slow
+def test_materializing_everything_is_dvc_repro_with_checks(project: Project, finished: Project) -> None:
+    """From nothing to the same dvc.lock and the same bytes; every check of them passes."""
+    ran = project.python("-c", MATERIALIZE)
+    assert ran.code == 0, ran.output
+    told = json.loads(ran.output.splitlines()[-1])
+    assert told["outcomes"] == dict.fromkeys(STAGES, "executed")
+    assert told["failed"] == []
+    assert {"curve", "metrics", "validation_bits_per_byte"} <= set(told["shown"]["pretrain"])
+    assert {"report", "samples", "metrics"} <= set(told["shown"]["evaluate"])
+    assert project.read("dvc.lock") == finished.read("dvc.lock")
+    assert project.outputs() == finished.outputs()
 
 
 # --- checks
