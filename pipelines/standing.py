@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,16 @@ class Standing:
 
 def lock() -> Lock:
     """The stages of `dvc.lock`; empty where nothing ever ran."""
-    if not paths.LOCK.is_file():
-        return {}
+    return _parsed(paths.LOCK.read_text(encoding="utf-8")) if paths.LOCK.is_file() else {}
+
+
+@lru_cache(maxsize=2)
+def _parsed(text: str) -> Lock:
     try:
-        return document.read(paths.LOCK).data.get("stages", {})
+        stages: Lock = document.parse(text, name=str(paths.LOCK)).data.get("stages", {})
     except Refusal as refusal:
         raise Refusal(f"{refusal}; `git checkout {paths.LOCK}` brings back the one that was committed") from None
+    return stages
 
 
 def is_recorded(stage: paths.Stage, recorded: Lock) -> bool:

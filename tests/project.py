@@ -124,6 +124,9 @@ def environment() -> dict[str, str]:
     """This process's environment with the tests' Python first on the path, one thread, and nothing that phones home."""
     bin_folder = str(Path(sys.executable).parent)
     quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "DVC_NO_ANALYTICS": "1"}
+    quiet |= {
+        "LMMODEL_TRACKING": os.environ.get("LMMODEL_TRACKING", "off")
+    }  # MLflow's import takes longer than a stage
     own = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     author = {f"GIT_{who}_{what}": "test@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     return {**os.environ, **quiet, **own, **author, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}

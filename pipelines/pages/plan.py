@@ -44,6 +44,8 @@ def page(found: list[Standing]) -> list[str]:
     if all(item.is_current for item in found):
         return ["params.yaml is sound, and everything is up to date."]
     entries = [entry(item) for item in found]
+    if all(item.causes == standing.NEVER for item in found):
+        return [f"params.yaml is sound. Nothing was made yet. {_altogether(entries)} `dvc repro` makes it."]
     lines = ["params.yaml is sound. Out of date:", ""]
     for item in entries:
         if item["action"] != "unchanged":

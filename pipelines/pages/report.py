@@ -27,10 +27,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def show(told: argparse.Namespace) -> None:
     """Print the page; make the runs that are missing in MLflow."""
-    given = parameters.read()
-    print("\n".join(page(standing.survey(given))), flush=True)
-    if note := mend():
-        print(f"\n  {note}")
+    print("\n".join(page(standing.survey(parameters.read()))), flush=True)
+    mend()
 
 
 def page(found: list[Standing]) -> list[str]:
@@ -51,16 +49,11 @@ def page(found: list[Standing]) -> list[str]:
     return [*lines, "", *_further(here["pretrain"])]
 
 
-def mend() -> str:
-    """Have the runs made that MLflow lacks; what to tell about it."""
-    if not tracking.is_on():
-        return ""
-    absent = tracking.missing()
-    if not absent:
-        return ""
-    names = wording.listed(absent)
-    done = tracking.rebuild_apart()
-    return f"MLflow had no run of {names}: made again from what the stages wrote." if done else ""
+def mend() -> None:
+    """Have the runs made that MLflow lacks, and say so."""
+    absent = tracking.missing() if tracking.is_on() else []
+    if absent and tracking.rebuild_apart():
+        print(f"\n  MLflow had no run of {wording.listed(absent)}: made again from what the stages wrote.")
 
 
 def _title(found: list[Standing]) -> str:
@@ -130,23 +123,21 @@ def _judged(stage: paths.Stage) -> list[str]:
     """The table and a few questions, as the evaluation itself lays them out."""
     from lmmodel.inference import evaluation, report
 
-    return [
-        *report.terminal(evaluation.read(stage.output)).splitlines(),
-        f"  ... and all others, in {stage.output}/samples.md",
-    ]
+    found = evaluation.read(stage.output)
+    more = "... and all others" if found.asked else "what the models say"
+    return [*report.terminal(found).splitlines(), f"  {more}: {stage.output}/samples.md"]
 
 
 def _further(stage: paths.Stage) -> list[str]:
     """Where to look and what to change next."""
-    look = {
-        "lmmodel design": "the model drawn, counted, timed",
-        'lmmodel generate --prompt "What does"': "from the model that was trained last",
-        "mlflow ui": "curves, and this result beside others, at",
-        "": "",
-        "dagster dev": "the same stages in a browser",
-    }
-    activated = [] if os.environ.get("VIRTUAL_ENV") else [("source .venv/bin/activate", "")]
-    rows = wording.table([*activated, *look.items()], "<<", gap=3)
+    look = [
+        *([] if os.environ.get("VIRTUAL_ENV") else [("source .venv/bin/activate", "")]),
+        ("lmmodel design", "the model drawn, counted, timed"),
+        ('lmmodel generate --prompt "What does"', "from the model that was trained last"),
+        ("dagster dev", "the same stages in a browser"),
+        ("mlflow ui", "curves, and this result beside others, at"),
+    ]
+    rows = [*wording.table(look, "<<"), f"  {tracking.LEADERBOARD}"]
     lines = [f"  {'' if index else 'Look':<{_HEAD}}{row}" for index, row in enumerate(rows)]
     return [
         *lines,

@@ -7,6 +7,7 @@ after it was stopped: it goes on from there.
 from __future__ import annotations
 
 import argparse
+from concurrent.futures import ThreadPoolExecutor
 
 from pipelines import parameters, standing
 from pipelines.dagster_dvc import runner
@@ -18,12 +19,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def show(told: argparse.Namespace) -> None:
-    """Validate, say what will be done, do it, and show what came out."""
-    found = standing.survey(parameters.read())
+    """Validate, say what will be done, do it, and show what came out.
+
+    Whether there is anything to do, DVC decides. Where there seems to be nothing, the page is made while DVC looks.
+    """
+    found, before = standing.survey(parameters.read()), standing.lock()
     if not all(item.is_current for item in found):
         print("\n".join([*plan.page(found), ""]), flush=True)
-    with runner.started(".") as run:
+    with runner.started(".") as run, ThreadPoolExecutor(1) as meanwhile:
+        page = meanwhile.submit(report.page, found)
         code = run.watch()
     if code:
         raise SystemExit(code)
-    report.show(argparse.Namespace())
+    lines = page.result() if standing.lock() == before else report.page(standing.survey(parameters.read()))
+    print("\n".join(lines), flush=True)
+    report.mend()

@@ -223,8 +223,11 @@ class Store:
         run.figures |= {(run_id, key): value for key, value in changed.items()}
 
     def artifact(self, run: Tracked, path: Path) -> None:
-        """A file beside the run."""
+        """A file beside the run. A page in Markdown is also what the run, and its candidate, are described by."""
         self._client.log_artifact(run.run_id, str(path))
+        if path.suffix == ".md":
+            for run_id in filter(None, (run.run_id, run.candidate)):
+                self.tag(run_id, {"mlflow.note.content": path.read_text(encoding="utf-8")})
 
     def end(self, run: Tracked, status: str, time_ms: int) -> None:
         """The run is over."""
