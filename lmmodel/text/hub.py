@@ -112,15 +112,18 @@ def _persistent(hub: Hub, *, split: str, files: Mapping[str, list[str]], place: 
             return
         except Exception as error:
             wait = next(waits)
-            if wait is None or not (
-                broken or _is_break(error)
-            ):  # once it was there: a busy server's files seem missing
+            if wait is None or not (broken or _may_pass(error, hub, opened=dataset is not None)):
                 raise _refusal(error, hub, place=place) from None
-            broken = True
+            broken = True  # from here on all is tried again: to one who comes back, a busy server's files seem missing
             if dataset is not None:
                 dataset, state = None, dataset.state_dict()
             _LOG.warning("%s: the connection broke (%s); once more in %g s", hub.name, _words(error), wait)
             time.sleep(wait)
+
+
+def _may_pass(error: Exception, hub: Hub, *, opened: bool) -> bool:
+    """Whether to try again. Opening a dataset of the hub is not: its own client has tried for half a minute by then."""
+    return _is_break(error) and (opened or hub.name in _BUILDERS)
 
 
 def _open(hub: Hub, *, split: str, files: Mapping[str, list[str]]) -> Any:
@@ -155,7 +158,7 @@ def _refusal(error: Exception, hub: Hub, *, place: str) -> Refusal:
     if "BuilderConfig" in text or "Config name is missing" in text:
         return Refusal(f"{place}.configuration: {text}")
     if _is_break(error):
-        return Refusal(f"{what} cannot be reached after {hub.retries} retries: {text}")
+        return Refusal(f"{what} cannot be reached; is there a network? ({text})")
     return Refusal(f"{what} cannot be read: {text}")
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -74,7 +77,7 @@ def test_a_break_within_a_file_costs_no_row_and_doubles_none(
 
 def test_a_connection_that_keeps_breaking_is_refused_by_name(served: Web, tmp_path: Path) -> None:
     served.breaks["b.parquet"] = 10_000
-    with pytest.raises(Refusal, match=r"corpus\.source: parquet cannot be reached after 1 retries"):
+    with pytest.raises(Refusal, match=r"corpus\.source: parquet cannot be reached; is there a network"):
         names(hub_of(served, retries=1), tmp_path)
 
 
@@ -129,3 +132,18 @@ def test_a_missing_file_is_refused_by_name(served: Web, tmp_path: Path) -> None:
 def test_what_is_missing_is_said_before_any_work(told: dict[str, object], says: str, tmp_path: Path) -> None:
     with pytest.raises(Refusal, match=says):
         names(Hub.model_validate(told), tmp_path)
+
+
+def test_a_dataset_of_the_hub_that_cannot_be_reached_is_refused_by_name(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from lmmodel.text.hub import *\n"
+        "try: next(rows(Hub(name='some/dataset', revision='0' * 40), split='train', place='corpus.source',"
+        " scratch=Path(sys.argv[1])))\n"
+        "except Refusal as refusal: print(refusal)\n"
+    )
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], env=offline, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.startswith("corpus.source: some/dataset cannot be reached; is there a network? ("), done.stderr
+    assert "once more" not in done.stderr
