@@ -20,7 +20,6 @@ def produce(job: work.Job[Finetune]) -> None:
     if METHOD.declares(method.kind, "skips", method.file):
         _skip(job)
         return
-    from lmmodel.learning import plan
     from lmmodel.text.batches import DialogueBatches
     from pipelines import training
 
@@ -32,7 +31,7 @@ def produce(job: work.Job[Finetune]) -> None:
         dialogues,
         tokenizer,
         context=context,
-        sequences=plan.sequences(job.section.batch_tokens, context=context, stage=job.stage),
+        sequences=job.section.sequences(context),
         seed=job.seed,
     )
     training.train(

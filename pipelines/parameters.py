@@ -84,7 +84,17 @@ def check(document: Document) -> Parameters:
     sections = {stage: settle(settings, document, (stage,)) for stage, settings in SECTIONS.items()}
     launch = settle(Launch, document, ("launch",))
     declaration = resolve(document, vocab_size=sections["tokenizer"].vocab_size)  # type: ignore[attr-defined]
+    for stage in ("pretrain", "finetune"):
+        _whole_sequences(document, stage, sections[stage], declaration.context)
     return Parameters(document, seed, declaration, sections, launch)
+
+
+def _whole_sequences(document: Document, stage: str, section: Any, context: int) -> None:
+    """A Refusal where a batch of `stage` is not made of whole sequences."""
+    try:
+        section.sequences(context)
+    except ValueError as error:
+        raise document.refuse((stage, "batch_tokens"), str(error)) from None
 
 
 def flatten(data: Any, prefix: str = "") -> dict[str, Any]:

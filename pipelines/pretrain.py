@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from lmmodel import folder
-from lmmodel.learning import plan
 from lmmodel.learning.settings import Pretrain
 from pipelines import training, work
 
@@ -23,7 +22,7 @@ def produce(job: work.Job[Pretrain]) -> None:
     batches = PretrainBatches(
         Shards.open(job.inputs["shards"]),
         context=context,
-        sequences=plan.sequences(job.section.batch_tokens, context=context, stage=job.stage),
+        sequences=job.section.sequences(context),
         seed=job.seed,
         separate=job.section.documents == "separate",
     )

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from lmmodel.folder import canonical
 from lmmodel.learning import machine
 from lmmodel.learning.settings import Budget, Finetune, Launch, Pretrain
-from lmmodel.params.refusal import Refusal
 
 if TYPE_CHECKING:
     from lmmodel.architecture.declaration import Declaration
@@ -82,22 +81,10 @@ class Plan:
         return {name: getattr(self, name) for name in kept} | machine.record(self.device)
 
 
-def sequences(batch_tokens: int, *, context: int, stage: str) -> int:
-    """Rows of a batch; a Refusal where `batch_tokens` of `stage` is not a whole number of them."""
-    if batch_tokens % context:
-        least = batch_tokens // context * context
-        whole = f"{least:,} or {least + context:,} is" if least else f"{context:,} is the least"
-        raise Refusal(
-            f"params.yaml: {stage}.batch_tokens {batch_tokens:,} is not a whole number of sequences of model.context "
-            f"{context:,} tokens: {whole}"
-        )
-    return batch_tokens // context
-
-
 def decide(section: Pretrain | Finetune, launch: Launch, work: Work) -> Plan:
     """The plan of a training; a Refusal where this machine has not what `launch` asks for."""
     device = machine.device(launch.device)
-    steps, rows = _steps(section, work), section.batch_tokens // work.context
+    steps, rows = _steps(section, work), section.sequences(work.context)
     plan = Plan(
         steps=steps,
         sequences=rows,

@@ -45,6 +45,16 @@ class _Training(Settings):
     clip: Positive | None = 1.0
     precision: Precision = "auto"
 
+    def sequences(self, context: int) -> int:
+        """Rows of a batch, of `context` tokens each; ValueError where `batch_tokens` is not a whole number of them."""
+        rows, rest = divmod(self.batch_tokens, context)
+        if rest:
+            whole = f"{rows * context:,} or {(rows + 1) * context:,} is" if rows else f"{context:,} is the least"
+            raise ValueError(
+                f"{self.batch_tokens:,} is not a whole number of sequences of model.context {context:,} tokens: {whole}"
+            )
+        return rows
+
 
 class Pretrain(_Training):
     """Learning a language from documents.

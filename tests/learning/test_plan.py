@@ -33,12 +33,6 @@ def test_a_budget_below_one_batch_is_one_step() -> None:
     assert plan.decide(small.section(budget={"tokens": 5}), Launch(device="cpu"), WORK).steps == 1
 
 
-def test_a_batch_that_is_not_whole_sequences_is_refused_with_what_would_be() -> None:
-    assert plan.sequences(96, context=16, stage="pretrain") == 6
-    with pytest.raises(Refusal, match=r"finetune.batch_tokens 100 is not .* 96 or 112 is"):
-        plan.sequences(100, context=16, stage="finetune")
-
-
 @given(sequences=st.integers(1, 500), target=st.integers(0, 70))
 def test_left_open_a_part_is_near_its_target_and_no_part_much_smaller(sequences: int, target: int) -> None:
     size = plan._micro("auto", sequences, target)

@@ -35,3 +35,11 @@ def test_none_skips_as_a_bare_word() -> None:
 def test_reading_settings_imports_no_torch() -> None:
     code = "import sys; from lmmodel.learning.settings import Pretrain; Pretrain(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_batch_that_is_not_whole_sequences_is_refused_with_what_would_be() -> None:
+    assert Pretrain(batch_tokens=96).sequences(16) == 6
+    with pytest.raises(ValueError, match=r"100 is not .* model\.context 16 tokens: 96 or 112 is"):
+        Pretrain(batch_tokens=100).sequences(16)
+    with pytest.raises(ValueError, match="16 is the least"):
+        Finetune(batch_tokens=10).sequences(16)
