@@ -31,12 +31,18 @@ def documents(held_out: Iterable[Document], *, count: int) -> list[Row]:
 
 
 def answers(held_out: Iterable[Dialogue], *, count: int) -> list[Row]:
-    """At most `count` questions, each with its true answer."""
-    return [{**_question(item), "answer": _answer(item)} for item in _some(_answered(held_out), count)]
+    """At most `count` questions, each with its true answer; a Refusal where no dialogue ends in one."""
+    rows = [{**_question(item), "answer": _answer(item)} for item in _some(_answered(held_out), count)]
+    if not rows:
+        raise Refusal(
+            "evaluate.tasks: 'dialogues_answer' needs validation dialogues that end in an answer, and there is none: "
+            "leave the task out"
+        )
+    return rows
 
 
 def choices(held_out: Iterable[Dialogue], *, count: int) -> list[Row]:
-    """At most `count` questions, each with the true answer among `CHOICES`; `answer` is its place.
+    """At most `count` questions, each with the true answer among `CHOICES`.
 
     The others are true of other questions of the same sort (of any, where the sort is too rare), of about its length.
     A Refusal where there are not even two different answers.
@@ -51,7 +57,9 @@ def choices(held_out: Iterable[Dialogue], *, count: int) -> list[Row]:
         if len(false) < CHOICES - 1:
             false = of_all.false(item)
         place = _hash("place", item.id) % (len(false) + 1)
-        rows.append({**_question(item), "choices": [*false[:place], _answer(item), *false[place:]], "answer": place})
+        rows.append(
+            {**_question(item), "choices": [*false[:place], _answer(item), *false[place:]], "answer": _answer(item)}
+        )
     if not rows or any(len(row["choices"]) < 2 for row in rows):
         raise Refusal(
             "evaluate.tasks: 'dialogues_choice' needs validation dialogues with different answers, and there are "
@@ -96,11 +104,7 @@ def write(path: Path, rows: Sequence[Row]) -> None:
 
     message = pyarrow.struct([("role", pyarrow.string()), ("content", pyarrow.string())])
     types: dict[str, Any] = {"dialogue": pyarrow.list_(message), "choices": pyarrow.list_(pyarrow.string())}
-    columns = {
-        name: types.get(name, pyarrow.int64() if isinstance(value, int) else "string")
-        for name, value in rows[0].items()
-    }
-    with Writer(path, columns) as file:
+    with Writer(path, {name: types.get(name, "string") for name in rows[0]}) as file:
         for row in rows:
             file.add(row)
 

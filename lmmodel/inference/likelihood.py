@@ -18,7 +18,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from lmmodel.architecture.model import Model
 
-_BATCH_TOKENS = 8192
+_BATCH_TOKENS = {"cpu": 2048}  # read at a time: 25 % faster there than 8192
+_MANY_TOKENS = 65_536  # on an accelerator
 _LOGITS = 1 << 24  # formed at a time: 64 MB of float32
 
 
@@ -77,7 +78,8 @@ def score(
     nats, greedy = [0.0] * len(passages), [True] * len(passages)
     if advance:
         advance(sum(passage.first == len(passage.ids) for passage in passages))
-    for batch in _batches(work):
+    device = next(model.parameters()).device.type
+    for batch in _batches(work, _BATCH_TOKENS.get(device, _MANY_TOKENS)):
         parts = _score_batch(model, [(passages[place].ids, window) for place, window in batch])
         for (place, _), (part_nats, part_greedy) in zip(batch, parts, strict=True):
             nats[place] += part_nats
@@ -87,12 +89,12 @@ def score(
     return [Likelihood(*result) for result in zip(nats, greedy, strict=True)]
 
 
-def _batches(work: list[tuple[int, Window]]) -> Iterator[list[tuple[int, Window]]]:
-    """Consecutive readings, longest first, whose padded tokens stay below `_BATCH_TOKENS`."""
+def _batches(work: list[tuple[int, Window]], tokens: int) -> Iterator[list[tuple[int, Window]]]:
+    """Consecutive readings, longest first, of at most `tokens` with their padding."""
     first = 0
     while first < len(work):
         width = work[first][1].stop - 1 - work[first][1].start
-        rows = max(1, _BATCH_TOKENS // width)
+        rows = max(1, tokens // width)
         yield work[first : first + rows]
         first += rows
 

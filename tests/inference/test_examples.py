@@ -32,7 +32,8 @@ def test_each_question_has_its_answer_once_among_others_of_its_sort(answers, cou
     assert len(found) == min(count, len(asked))
     for row in found:
         item = by_id[row["id"]]
-        assert row["choices"][row["answer"]] == item.messages[-1].content
+        assert row["answer"] == item.messages[-1].content
+        assert row["choices"].count(row["answer"]) == 1
         assert len(set(row["choices"])) == len(row["choices"])
         same_sort = {other.messages[-1].content for other in asked if other.task == item.task}
         if len(same_sort) >= examples.CHOICES:
@@ -57,7 +58,8 @@ def test_false_answers_are_about_as_long_as_the_true_one():
 
 
 def test_the_place_of_the_true_answer_says_nothing():
-    places = [row["answer"] for row in examples.choices([dialogue(n, f"{n:04}") for n in range(800)], count=800)]
+    found = examples.choices([dialogue(n, f"{n:04}") for n in range(800)], count=800)
+    places = [row["choices"].index(row["answer"]) for row in found]
     assert all(150 < places.count(place) < 250 for place in range(4))
 
 
@@ -76,6 +78,11 @@ def test_a_dialogue_that_does_not_end_in_an_answer_is_not_asked():
     open_end = Dialogue("d9", "g", "describe", (Message("assistant", "a"), Message("user", "b")))
     only_said = Dialogue("d8", "g", "describe", (Message("assistant", "a"),))
     assert [row["id"] for row in examples.answers([open_end, only_said, dialogue(1, "a")], count=9)] == ["d1"]
+
+
+def test_without_any_answer_the_task_to_leave_out_is_named():
+    with pytest.raises(Refusal, match="'dialogues_answer' needs validation dialogues that end in an answer"):
+        examples.answers([Dialogue("d8", "g", "describe", (Message("assistant", "a"),))], count=1)
 
 
 def test_a_question_of_many_turns_keeps_its_roles_and_reads_as_lines():

@@ -86,8 +86,8 @@ def test_a_choice_is_right_where_the_true_answer_is_the_likeliest(told, asked):
                 passage = Passage([*context, *continuation], len(context))
             nats.append(score(known.model, [passage])[0].nats)
         by_byte = [each / len(choice.encode()) for each, choice in zip(nats, row["choices"], strict=True)]
-        right.append(nats.index(max(nats)) == row["answer"])
-        right_by_byte.append(by_byte.index(max(by_byte)) == row["answer"])
+        right.append(row["choices"][nats.index(max(nats))] == row["answer"])
+        right_by_byte.append(row["choices"][by_byte.index(max(by_byte))] == row["answer"])
     assert figure(verdict, CHOICE, "acc") == pytest.approx(sum(right) / len(right))
     assert figure(verdict, CHOICE, "acc_bytes") == pytest.approx(sum(right_by_byte) / len(right_by_byte))
 
