@@ -6,8 +6,9 @@ only a signal to the whole group reaches both. And only a process that outlives 
 that signal after a ``kill -9``: hence this small program between Dagster and dvc.
 
 It stops on SIGTERM, SIGINT or SIGHUP and when `PARENT_PID` is no longer its parent: SIGINT, so that a training can
-save, then SIGTERM, then SIGKILL, until all are gone. When the command dies and leaves a stage behind, that is ended in
-the same way. Exit code: the command's, or 128 + the signal that ended it.
+save, then SIGTERM, then SIGKILL, until all are gone. Helpers in sessions of their own are spared the first: they may
+have a last word to deliver. When the command dies and leaves a stage behind, that is ended in the same way.
+Exit code: the command's, or 128 + the signal that ended it.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Keeper:
     def _end_all(self) -> None:
         for number, patience_seconds in PATIENCE_SECONDS:
             deadline = time.monotonic() + patience_seconds
-            self._signal(number)
+            self._signal(number, strays=number != signal.SIGINT)
             while self._living():
                 if time.monotonic() > deadline:
                     break
@@ -82,11 +83,11 @@ class Keeper:
             else:
                 return
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal(self, number: signal.Signals, *, strays: bool) -> None:
         living = self._living()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child.pid, number)
-        for process in living:
+        for process in living if strays else ():
             with contextlib.suppress(psutil.Error, ProcessLookupError):
                 if os.getpgid(process.pid) != self._child.pid:
                     process.send_signal(number)

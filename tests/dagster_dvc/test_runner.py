@@ -112,6 +112,13 @@ def test_leaving_early_ends_the_stage_after_it_could_save(tmp_path: Path) -> Non
     assert (toy.root / "saved.txt").exists()
 
 
+def test_a_helper_beside_the_stage_may_finish(tmp_path: Path) -> None:
+    toy = Toy.slow(tmp_path, "helped")
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(toy)
+    assert (toy.root / "delivered.txt").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "how",

@@ -61,7 +61,7 @@ stages:
 """
 
 SLOW = """
-import os, pathlib, signal, sys, time
+import os, pathlib, signal, subprocess, sys, time
 
 if "deaf" in sys.argv:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -71,6 +71,9 @@ if "aside" in sys.argv:
         os.wait()
         sys.exit(1)
     os.setsid()
+if "helped" in sys.argv:
+    deliver = "import pathlib, sys; sys.stdin.read(); pathlib.Path('delivered.txt').write_text('all')"
+    helper = subprocess.Popen([sys.executable, "-c", deliver], stdin=subprocess.PIPE, start_new_session=True)
 with open("pids.txt", "a") as file:
     file.write(f"{os.getpid()}\\n")
 print("under way", flush=True)

@@ -121,7 +121,7 @@ print(json.dumps({
 
 
 @pytest.mark.slow
-def test_materializing_everything_is_dvc_repro_with_checks(project: Project, finished: Project) -> None:
+def test_materializing_everything_is_dvc_repro_with_checks(project: Project, reproduced: Project) -> None:
     """From nothing to the same dvc.lock and the same bytes; every check of them passes."""
     ran = project.python("-c", MATERIALIZE)
     assert ran.code == 0, ran.output
@@ -130,8 +130,8 @@ def test_materializing_everything_is_dvc_repro_with_checks(project: Project, fin
     assert told["failed"] == []
     assert {"curve", "metrics", "validation_bits_per_byte"} <= set(told["shown"]["pretrain"])
     assert {"report", "samples", "metrics"} <= set(told["shown"]["evaluate"])
-    assert project.read("dvc.lock") == finished.read("dvc.lock")
-    assert project.outputs() == finished.outputs()
+    assert project.read("dvc.lock") == reproduced.read("dvc.lock")
+    assert project.outputs() == reproduced.outputs()
 
 
 # --- checks
