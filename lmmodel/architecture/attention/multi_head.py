@@ -2,7 +2,10 @@
 
 Vaswani and others, 2017, "Attention Is All You Need". Fewer key-value heads than query heads: Shazeer, 2019, "Fast
 Transformer Decoding"; Ainslie and others, 2023, "GQA". A window: Beltagy and others, 2020, "Longformer". Queries and
-keys normed before their product: Henry and others, 2020, "Query-Key Normalization for Transformers".
+keys normed before their product: Henry and others, 2020, "Query-Key Normalization for Transformers". Scores softly
+capped: Google, 2024, "Gemma 2". Sinks: Xiao and others, 2023, "Efficient Streaming Language Models with Attention
+Sinks"; OpenAI, 2025 (gpt-oss). A gate before the output: Qiu and others, 2025, "Gated Attention for Large Language
+Models". The first layer's values: Zhou and others, 2024, "Value Residual Learning".
 """
 
 from __future__ import annotations
@@ -11,12 +14,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from lmmodel.architecture.attend import attend
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.span import Span
-from lmmodel.params.settings import Count, Fraction, Settings
+from lmmodel.params.settings import Count, Fraction, Positive, Settings
 
 
 class Options(Settings):
@@ -24,6 +28,9 @@ class Options(Settings):
 
     window: the tokens that a token sees, itself among them, as a number or as a fraction of the context; all where
     neither is given. qk_norm: a norm like the layer's on queries and keys, over each head or over all of them at once.
+    scale: of the products, 1 / sqrt(head width) unless told. softcap: scores pass through softcap * tanh(score /
+    softcap). sinks: a learned score of each head for attending to nothing. output_gate: what a head gathers is weighed
+    by the token, number by number. value_residual: values are a learned mixture with the first layer's.
     """
 
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (
@@ -37,6 +44,11 @@ class Options(Settings):
     window_fraction: Fraction | None = None
     qk_norm: Literal["none", "head", "width"] = "none"
     bias: bool = False
+    scale: Positive | None = None
+    softcap: Positive | None = None
+    sinks: bool = False
+    output_gate: bool = False
+    value_residual: bool = False
 
     def complete(self, sizes: Sizes) -> Options:
         """With kv_heads and window as numbers; ValueError where they do not fit the heads or one another."""
@@ -78,6 +90,10 @@ class Attention(nn.Module):
         self.key = nn.Linear(sizes.width, keys, bias=told.bias)
         self.value = nn.Linear(sizes.width, keys, bias=told.bias)
         self.out = nn.Linear(queries, sizes.width, bias=told.bias)
+        self.gate = nn.Linear(sizes.width, queries, bias=told.bias) if told.output_gate else None
+        self.value_mix_2 = nn.Parameter(torch.full((2,), 0.5)) if told.value_residual else None
+        self.sink_H = nn.Parameter(torch.zeros(sizes.heads)) if told.sinks else None
+        self.scale, self.softcap = told.scale, told.softcap
         self.position = position(sizes)
         self.norm_heads = told.qk_norm == "head"
         normed = {"none": None, "head": (sizes.head_width,) * 2, "width": (queries, keys)}[told.qk_norm]
@@ -88,12 +104,30 @@ class Attention(nn.Module):
         """Each token of `x_BTD` mixed with what it sees."""
         q_BTHK = self._heads(self.query(x_BTD), self.query_norm)
         k_BTGK = self._heads(self.key(x_BTD), self.key_norm)
-        v_BTGK = self._heads(self.value(x_BTD), None)
+        v_BTGK = self._values(x_BTD, span)
         q_BTHK = self.position.rotate(q_BTHK, span.positions_BT)
         k_BTGK = self.position.rotate(k_BTGK, span.positions_BT)
         k_BSGK, v_BSGK = span.extend(self, k_BTGK, v_BTGK, last=self.window)
-        y_BTHK = attend(q_BTHK, k_BSGK, v_BSGK, span, window=self.window, bias=self.position.bias)
-        return self.out(y_BTHK.flatten(2))
+        y_BTHK = attend(
+            q_BTHK,
+            k_BSGK,
+            v_BSGK,
+            span,
+            window=self.window,
+            bias=self.position.bias,
+            scale=self.scale,
+            softcap=self.softcap,
+            sink_H=self.sink_H,
+        )
+        y_BTN = y_BTHK.flatten(2)
+        return self.out(y_BTN if self.gate is None else y_BTN * self.gate(x_BTD).sigmoid())
+
+    def _values(self, x_BTD: Tensor, span: Span) -> Tensor:
+        v_BTGK = self._heads(self.value(x_BTD), None)
+        if self.value_mix_2 is None:
+            return v_BTGK
+        first_BTGK = span.first(f"values {tuple(v_BTGK.shape[2:])}", v_BTGK)  # layers of one shape share theirs
+        return self.value_mix_2[0] * v_BTGK + self.value_mix_2[1] * first_BTGK
 
     def _heads(self, x_BTN: Tensor, norm: nn.Module | None) -> Tensor:
         if norm is not None and not self.norm_heads:

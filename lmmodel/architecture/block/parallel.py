@@ -12,13 +12,19 @@ from torch import Tensor, nn
 
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.span import Span
+from lmmodel.architecture.stream import scalars, scaled
 from lmmodel.params.settings import Settings
 
 
 class Options(Settings):
-    """`norms`: one that both parts share, or one each."""
+    """`norms`: one that both parts share, or one each.
+
+    scalars: learned numbers of a layer, times the stream that enters it; stream_and_first: and, added to that, times
+    what entered the first layer.
+    """
 
     norms: Literal["shared", "separate"] = "shared"
+    scalars: Literal["none", "stream", "stream_and_first"] = "none"
 
 
 class Block(nn.Module):
@@ -36,6 +42,7 @@ class Block(nn.Module):
         norm: Callable[[Sizes], nn.Module],
     ) -> None:
         super().__init__()
+        self.scalars = scalars(options.scalars)
         both = attention is not None and feed_forward is not None
         self.norm = norm(sizes) if attention is not None or feed_forward is not None else None
         self.feed_forward_norm = norm(sizes) if both and options.norms == "separate" else None
@@ -44,6 +51,7 @@ class Block(nn.Module):
 
     def forward(self, x_BTD: Tensor, span: Span) -> Tensor:
         """The residual stream with what both parts add."""
+        x_BTD = scaled(x_BTD, self.scalars, span)
         if self.norm is None:
             return x_BTD
         normed_BTD = self.norm(x_BTD)

@@ -6,17 +6,22 @@ Liu and others, 2021, "Swin Transformer V2"; Team OLMo, 2024, "2 OLMo 2 Furious"
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.span import Span
+from lmmodel.architecture.stream import scalars, scaled
 from lmmodel.params.settings import Settings
 
 
 class Options(Settings):
-    """Nothing to choose."""
+    """`scalars`: a learned number of each layer, times the stream that enters it. stream_and_first: and one more, times
+    what entered the first layer, added.
+    """
+
+    scalars: Literal["none", "stream", "stream_and_first"] = "none"
 
 
 class Block(nn.Module):
@@ -34,6 +39,7 @@ class Block(nn.Module):
         norm: Callable[[Sizes], nn.Module],
     ) -> None:
         super().__init__()
+        self.scalars = scalars(options.scalars)
         self.attention = attention
         self.attention_norm = norm(sizes) if attention is not None else None
         self.feed_forward = feed_forward
@@ -41,6 +47,7 @@ class Block(nn.Module):
 
     def forward(self, x_BTD: Tensor, span: Span) -> Tensor:
         """The residual stream with what both parts add."""
+        x_BTD = scaled(x_BTD, self.scalars, span)
         if self.attention is not None and self.attention_norm is not None:
             x_BTD = x_BTD + self.attention_norm(self.attention(x_BTD, span))
         if self.feed_forward is not None and self.feed_forward_norm is not None:

@@ -90,3 +90,73 @@ def test_biases_stand_on_every_linear_or_on_none(bias):
     mixer = properties.model(f"{{attention: {{bias: {str(bias).lower()}}}}}").layers[0].attention
     linears = (mixer.query, mixer.key, mixer.value, mixer.out)
     assert [linear.bias is not None for linear in linears] == [bias] * 4
+
+
+OPTIONS = [
+    "output_gate: true, bias: true",
+    "softcap: 3, scale: 0.5",
+    "sinks: true, window: 40",
+    "value_residual: true, kv_heads: 2",
+    "output_gate: true, softcap: 20, sinks: true, value_residual: true, qk_norm: head",
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_it_is_sound_with_its_options(options):
+    properties.assert_sound(f"{{attention: {{kind: multi_head, {options}}}}}")
+
+
+def naive(mixer, x_BTD, first_BTGK):
+    """Head after head, token after token; without a position."""
+    q, k, v = (part(x_BTD).unflatten(-1, (-1, 8)) for part in (mixer.query, mixer.key, mixer.value))
+    if mixer.value_mix_2 is not None:
+        v = mixer.value_mix_2[0] * v + mixer.value_mix_2[1] * first_BTGK
+    outputs = []
+    for t in range(x_BTD.size(1)):
+        heads = []
+        for h in range(4):
+            group = h * k.size(2) // 4
+            scores = (k[:, : t + 1, group] @ q[:, t, h, :, None])[..., 0] * (mixer.scale or 8**-0.5)
+            if mixer.softcap is not None:
+                scores = mixer.softcap * torch.tanh(scores / mixer.softcap)
+            weights = scores.exp()
+            nothing = mixer.sink_H[h].exp() if mixer.sink_H is not None else 0
+            heads.append((weights[..., None] * v[:, : t + 1, group]).sum(1) / (weights.sum(-1, True) + nothing))
+        outputs.append(torch.cat(heads, -1))
+    y = torch.stack(outputs, 1)
+    return mixer.out(y if mixer.gate is None else y * mixer.gate(x_BTD).sigmoid())
+
+
+@pytest.mark.parametrize("options", ["kv_heads: 2", *OPTIONS[:2], "sinks: true", *OPTIONS[3:4]])
+def test_it_equals_its_formula_forward_and_backward(options):
+    design = f"{{position: none, attention: {{kind: multi_head, {options}}}}}"
+    mixer = properties.model(design).layers[1].attention
+    x_BTD = torch.randn(2, 9, 32, dtype=torch.float64)
+    first_BTGK = torch.randn(2, 9, mixer.value.out_features // 8, 8, dtype=torch.float64)
+
+    def ours(x):
+        span = Span(torch.zeros(2, 9, dtype=torch.int64))
+        span.first(f"values {tuple(first_BTGK.shape[2:])}", first_BTGK)
+        return mixer(x, span)
+
+    properties.assert_same(mixer, ours, lambda x: naive(mixer, x, first_BTGK), x_BTD)
+
+
+def test_values_of_the_first_layer_reach_the_others_of_the_same_shape():
+    layers = "{a: {attention: {kv_heads: 2}}, b: {attention: {kv_heads: 4}}}"
+    design = f"{{attention: {{kind: multi_head, value_residual: true}}, layers: {layers}, pattern: [a, b, a]}}"
+    properties.assert_sound(design, "width: 32, depth: 4, heads: 4")
+    made = properties.model(design, depth=4)
+    gave = []
+    for layer in made.layers:
+        layer.attention.out.register_forward_hook(lambda module, given, out_BTD: gave.append(out_BTD))
+    made(properties.tokens())
+    with torch.no_grad():
+        made.layers[2].attention.value_mix_2[1] = 0
+    made(properties.tokens())
+    assert [torch.equal(before, after) for before, after in zip(gave[:4], gave[4:], strict=True)] == [
+        True,
+        True,
+        False,
+        False,
+    ]

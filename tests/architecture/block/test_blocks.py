@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lmmodel.architecture.families import BLOCK
+from lmmodel.architecture.model import build
 from tests.architecture import properties
 
 
@@ -63,3 +64,29 @@ def test_only_postnorm_ends_normed():
     assert [kind for kind in BLOCK.names() if BLOCK.load(kind).ends_normed] == ["postnorm"]
     names = dict(properties.model("{block: postnorm}").named_modules())
     assert isinstance(names["norm"], torch.nn.Identity)
+
+
+WITH_SCALARS = [kind for kind in BLOCK.names() if "scalars" in BLOCK.options(kind).model_fields]
+
+
+@pytest.mark.parametrize("kind", WITH_SCALARS)
+@pytest.mark.parametrize("scalars", ["stream", "stream_and_first"])
+def test_a_block_with_scalars_is_sound(kind, scalars):
+    properties.assert_sound(f"{{block: {{kind: {kind}, scalars: {scalars}}}}}")
+
+
+@pytest.mark.parametrize("kind", WITH_SCALARS)
+def test_scalars_change_nothing_at_first_and_then_mix_in_what_entered_the_first_layer(kind):
+    plain = build(properties.declared(f"{{block: {kind}}}"), seed=1)
+    scaled = build(properties.declared(f"{{block: {{kind: {kind}, scalars: stream_and_first}}}}"), seed=1)
+    tokens_BT = properties.tokens()
+    assert torch.equal(plain(tokens_BT), scaled(tokens_BT))
+    entered = []
+    scaled.layers[1].attention.register_forward_pre_hook(lambda module, given: entered.append(given[0]))
+    with torch.no_grad():
+        scaled.layers[1].scalars.copy_(torch.tensor([0.0, 2.0]))
+        scaled(tokens_BT)
+        x_BTD = 2 * scaled.embedding(tokens_BT)
+    norm = {"parallel": "norm", "reordered": None}.get(kind, "attention_norm")
+    expected = x_BTD if norm is None else getattr(scaled.layers[1], norm)(x_BTD)
+    assert torch.allclose(entered[0], expected, atol=1e-6)

@@ -43,3 +43,11 @@ def test_none_gives_back_what_it_gets():
     x = torch.randn(3, 24)
     assert norm("none")(x) is x
     assert not list(norm("none").parameters())
+
+
+def test_rms_may_have_no_weight():
+    x = torch.randn(5, 24, dtype=torch.float64)
+    made = norm("rms", weight="none", epsilon=1e-12)
+    assert not list(made.parameters())
+    assert properties.error(made(x), x / x.square().mean(-1, keepdim=True).sqrt()) < 1e-9
+    properties.assert_sound("{norm: {kind: rms, weight: none}, attention: {qk_norm: head}, embedding: {norm: true}}")
