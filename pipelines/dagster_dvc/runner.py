@@ -96,6 +96,8 @@ class Run:
         """Wait until dvc can run; where dvc's files cannot be read, dvc says so best itself."""
         from dvc.exceptions import DvcException
 
+        if not (self._root / ".dvc").is_dir():
+            return
         try:
             yield from turn.await_turn(self._root, [])  # while somebody writes, nobody can tell what the stages are
             declared = graph.settled(self._root)

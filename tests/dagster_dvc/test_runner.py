@@ -221,6 +221,12 @@ def test_a_dvc_yaml_that_cannot_be_read_is_told_by_dvc(tmp_path: Path, capfd: py
     assert "dvc.yaml' is invalid" in capfd.readouterr().out
 
 
+def test_a_folder_that_is_no_project_stays_as_it_was(tmp_path: Path) -> None:
+    with runner.started(tmp_path) as run, pytest.raises(runner.DvcError, match="not inside of a DVC repository"):
+        list(run)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_damaged_book_of_who_holds_what_is_told_in_a_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     toy = Toy.make(tmp_path, {".dvc/tmp/rwlock": "{"})
     with runner.started(toy.root) as run:
