@@ -261,7 +261,9 @@ def _slice(tree: ast.Module, name: str) -> list[ast.stmt]:
         for index, node in enumerate(tree.body):
             if index not in kept and (_binds(node) & wanted or _is_future(node)):
                 kept.add(index)
-                wanted |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+                wanted |= {
+                    part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)
+                }
                 wanted |= _words_of_annotations(node)
                 grew = True
     return [tree.body[index] for index in sorted(kept)]

@@ -131,3 +131,14 @@ def test_a_family_closed_to_own_kinds_says_so(own):
 
     with pytest.raises(Refusal, match="takes only"):
         replace(ATTENTION, own=False).file(own)
+
+
+def test_an_option_called_like_an_import_does_not_bring_it_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("experiments").mkdir()
+    Path("experiments/mine.py").write_text(
+        "from nowhere import scalars\nfrom lmmodel.params.settings import Settings\n\n"
+        "class Options(Settings):\n    scalars: bool = False\n\nclass Attention: ...\n"
+    )
+    family = Family("lmmodel.architecture.attention", "Attention", own=True)
+    assert list(family.options("experiments/mine.py").model_fields) == ["scalars"]
