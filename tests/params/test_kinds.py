@@ -140,5 +140,4 @@ def test_an_option_called_like_an_import_does_not_bring_it_in(tmp_path: Path, mo
         "from nowhere import scalars\nfrom lmmodel.params.settings import Settings\n\n"
         "class Options(Settings):\n    scalars: bool = False\n\nclass Attention: ...\n"
     )
-    family = Family("lmmodel.architecture.attention", "Attention", own=True)
-    assert list(family.options("experiments/mine.py").model_fields) == ["scalars"]
+    assert list(ATTENTION.options("experiments/mine.py").model_fields) == ["scalars"]
