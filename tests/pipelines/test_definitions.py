@@ -177,10 +177,12 @@ def test_a_group_on_both_sides_is_found(here: Path) -> None:
 def test_a_group_of_dialogues_that_documents_train_on_is_found(here: Path) -> None:
     divided("corpus", ["a", "b"], ["c"])
     divided("dialogues", ["a"], ["b"])
-    assert definitions.no_group_on_both_sides_with_documents().problems == ["b is in train and in validation"]
+    assert definitions.no_group_on_both_sides().problems == ["b is in train and in validation"]
     shutil.rmtree("data/dialogues")
-    divided("dialogues", ["a"], ["c"])
-    assert passed(definitions.no_group_on_both_sides_with_documents())
+    divided("dialogues", ["a", "d"], ["c"])
+    finding = definitions.no_group_on_both_sides()
+    assert passed(finding)
+    assert finding.figures == {"train_groups": 3, "validation_groups": 1}
 
 
 def test_text_that_does_not_come_back_is_found(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
