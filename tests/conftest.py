@@ -16,8 +16,8 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Such a project after `dvc repro`, made once. Not to be changed: work on `finished.copy(tmp_path / "project")`."""
-    project = Project.make(tmp_path_factory.mktemp("finished") / "project", raw())
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Such a project after `dvc repro`, made once. Not to be changed: work on `reproduced.copy(tmp_path / "project")`."""
+    project = Project.make(tmp_path_factory.mktemp("reproduced") / "project", raw())
     assert project.repro().stages == list(STAGES)
     return project

@@ -15,8 +15,10 @@ import pytest
 from lmmodel.params import document
 from tests.project import STAGES, Project
 
+Edit = Callable[[Project], object]
 MODELS = ("pretrain", "finetune", "evaluate")
 TUNED = MODELS[1:]
+MORE = "data/raw/dialogues/more.jsonl"
 SPARE = "\n\n_SPARE = 1\n"
 
 
@@ -25,16 +27,16 @@ class Row:
     """An edit; the stages of which it changes the plan, the declaration or raw data; all that `dvc repro` runs."""
 
     name: str
-    edit: Callable[[Project], object]
+    edit: Edit
     touched: tuple[str, ...]
     runs: tuple[str, ...]
 
 
-def value(old: str, new: str) -> Callable[[Project], object]:
+def value(old: str, new: str) -> Edit:
     return lambda project: project.edit("params.yaml", old, new)
 
 
-def code(name: str, more: str = SPARE) -> Callable[[Project], object]:
+def code(name: str, more: str = SPARE) -> Edit:
     """Something more at the end of a module that was there, or a new file."""
 
     def edit(project: Project) -> None:
@@ -45,8 +47,7 @@ def code(name: str, more: str = SPARE) -> Callable[[Project], object]:
 
 
 def more_dialogues(project: Project) -> None:
-    name = "data/raw/dialogues/more.jsonl"
-    project.write({name: json.dumps({"prompt": "And what is new?", "completion": "This is."}) + "\n"})
+    project.write({MORE: json.dumps({"prompt": "And what is new?", "completion": "This is."}) + "\n"})
 
 
 def silence(project: Project) -> None:
@@ -106,19 +107,19 @@ def rows(some: list[Row]) -> pytest.MarkDecorator:
 
 
 @pytest.fixture
-def ready(finished: Project, tmp_path: Path) -> Project:
+def ready(reproduced: Project, tmp_path: Path) -> Project:
     """A copy of it, to change."""
-    return finished.copy(tmp_path / "project")
+    return reproduced.copy(tmp_path / "project")
 
 
 @pytest.fixture(scope="module")
-def quiet(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def quiet(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy of it, for changes that no result sees: each on top of the others."""
-    return finished.copy(tmp_path_factory.mktemp("quiet") / "project")
+    return reproduced.copy(tmp_path_factory.mktemp("quiet") / "project")
 
 
-def test_nothing_changed_nothing_runs(finished: Project) -> None:
-    assert finished.repro().stages == []
+def test_nothing_changed_nothing_runs(reproduced: Project) -> None:
+    assert reproduced.repro().stages == []
 
 
 @rows(SILENT)
@@ -133,8 +134,18 @@ def test_what_no_result_depends_on_runs_design_at_most(quiet: Project, row: Row)
 def test_what_a_change_touches(ready: Project, row: Row) -> None:
     before = {name: inputs(ready, name) for name in STAGES[1:]}
     row.edit(ready)
-    assert ready.python("-m", "pipelines.design").code == 0
+    assert ready.python("-c", PLANNED).output == ""
     assert [name for name in STAGES[1:] if inputs(ready, name) != before[name]] == list(row.touched)
+
+
+PLANNED = """
+from pathlib import Path
+from lmmodel import folder
+from pipelines import design, parameters
+for path, content in design.outputs(parameters.read()).items():
+    Path(path).write_text(folder.canonical(content))
+"""
+"""What design writes for the others, without judging the model first."""
 
 
 def inputs(project: Project, stage: str) -> dict[str, bytes]:
@@ -152,31 +163,38 @@ def test_what_a_change_runs(ready: Project, row: Row) -> None:
     assert tuple(ready.repro().stages) == row.runs
 
 
-def test_back_to_what_ran_before_nothing_is_computed(ready: Project) -> None:
-    """There and back: values, code and data; DVC's run cache has them all."""
+@pytest.mark.parametrize(
+    ("edits", "runs"),
+    [
+        ([value("per_task: 4", "per_task: 3"), code("lmmodel/inference/scoring.py")], ("design", "evaluate")),
+        pytest.param(
+            [value("seed: 1", "seed: 2"), more_dialogues], ("design", "dialogues", *MODELS), marks=pytest.mark.slow
+        ),
+    ],
+    ids=["a value and code", "seed and data"],
+)
+def test_back_to_what_ran_before_nothing_is_computed(ready: Project, edits: list[Edit], runs: tuple[str, ...]) -> None:
+    """DVC's run cache has it all."""
     before, lock = ready.outputs(), ready.read("dvc.lock")
-    undo = [
-        ready.edit("params.yaml", "learning_rate: 1e-3", "learning_rate: 2e-3"),
-        ready.edit("lmmodel/text/dialogue/files.py", "-> Iterator[Dialogue]:\n", "-> Iterator[Dialogue]:\n    _ = 1\n"),
-    ]
-    assert ready.repro().stages == ["design", "dialogues", "finetune", "evaluate"]
-    there = ready.outputs()
-    assert there != before
-    for back in undo:
-        back()
+    for edit in edits:
+        edit(ready)
+    assert tuple(ready.repro().stages) == runs
+    assert ready.outputs() != before
+    ready.run("git", "checkout", "-q", "--", "params.yaml", "lmmodel")
+    (ready.root / MORE).unlink(missing_ok=True)
     assert ready.repro().stages == []
     assert ready.outputs() == before
     assert ready.read("dvc.lock") == lock
 
 
 @pytest.mark.slow
-def test_two_fresh_clones_give_the_same_bytes(finished: Project, tmp_path: Path) -> None:
+def test_two_fresh_clones_give_the_same_bytes(reproduced: Project, tmp_path: Path) -> None:
     clone = tmp_path / "elsewhere"
-    finished.run("git", "clone", "-q", str(finished.root), str(clone))
+    reproduced.run("git", "clone", "-q", str(reproduced.root), str(clone))
     other = Project(clone)
     assert other.repro().stages == list(STAGES)
-    assert other.outputs() == finished.outputs()
-    assert other.read("dvc.lock") == finished.read("dvc.lock")
+    assert other.outputs() == reproduced.outputs()
+    assert other.read("dvc.lock") == reproduced.read("dvc.lock")
 
 
 def test_what_was_pushed_is_pulled_and_not_made_again(ready: Project, tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""The whole pipeline, killed at random moments and taken up again, and run by `dvc exp` somewhere else."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.project import STAGES, Project, kill, raw
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_anywhere_and_taken_up_it_ends_in_the_same_bytes(reproduced: Project, tmp_path: Path, seed: int) -> None:
+    project = Project.make(tmp_path / "project", raw())
+    chance = random.Random(seed)
+    for _ in range(6):
+        process = project.start("dvc", "repro")
+        time.sleep(chance.uniform(1, 12))
+        kill(process)
+    project.repro()
+    assert project.outputs() == reproduced.outputs()
+    assert project.read("dvc.lock") == reproduced.read("dvc.lock")
+    assert project.repro().stages == []
+
+
+def test_an_experiment_in_a_clone_runs_the_clones_code(reproduced: Project, tmp_path: Path) -> None:
+    """Stages are started with -m, so the code of the experiment's own tree runs, whatever is installed."""
+    project = reproduced.copy(tmp_path / "project")
+    for command in (["add", "-A"], ["commit", "-q", "-m", "results"]):
+        assert project.run("git", *command).code == 0
+    ran = project.dvc("exp", "run", "--temp", "--name", "other", "-S", "evaluate.examples_per_task=3")
+    assert ran.code == 0, ran.output
+    assert ran.stages == ["design", "evaluate"]
+    assert project.repro().stages == []  # nothing of it reached the project's own tree
+    assert project.dvc("exp", "apply", "other").code == 0
+    assert project.repro().stages == []
+    assert "examples_per_task: 3" in project.read("params.yaml")
+
+
+def test_every_stage_can_be_started_by_hand(reproduced: Project, tmp_path: Path) -> None:
+    project = reproduced.copy(tmp_path / "project")
+    for stage in STAGES:
+        ran = project.python("-m", f"pipelines.{stage}")
+        assert ran.code == 0, ran.output
+    assert project.outputs() == reproduced.outputs()
+    assert project.repro().stages == []
