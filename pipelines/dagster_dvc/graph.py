@@ -166,8 +166,15 @@ def opened(root: str | os.PathLike[str]) -> Iterator[Project]:
         yield Project(repo)
 
 
-def settled(root: str | os.PathLike[str]) -> dict[str, Stage]:
-    """Name -> stage of the DVC project at `root`, once no dvc is writing: dvc rewrites its dvc.lock in place."""
+class BusyError(Exception):
+    """A dvc writes for longer than the reader wants to wait."""
+
+
+def settled(root: str | os.PathLike[str], *, patient: bool = True) -> dict[str, Stage]:
+    """Name -> stage of the DVC project at `root`, once no dvc is writing: dvc rewrites its dvc.lock in place.
+
+    Who is not `patient` gets a BusyError after 3 s; a large commit takes longer.
+    """
     from dvc.lock import LockError
 
     with opened(root) as project:
@@ -175,8 +182,9 @@ def settled(root: str | os.PathLike[str]) -> dict[str, Stage]:
             try:
                 with project.lock:
                     return {stage.name: stage for stage in project.stages}
-            except LockError:  # after 3 s; a large commit takes longer
-                continue
+            except LockError as error:
+                if not patient:
+                    raise BusyError(f"a dvc is at work in {project.root}") from error
 
 
 def _address(file: str, name: str | None) -> str:

@@ -34,7 +34,11 @@ def watch(
     def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if _busy(context.instance):
             return dg.SkipReason("A run is on its way; it reports for itself.")
-        catalogue = Catalogue(graph.settled(root).values(), translator or Translator())
+        try:
+            stages = graph.settled(root, patient=False).values()
+        except graph.BusyError as busy:
+            return dg.SkipReason(f"{busy}; the next look will tell.")
+        catalogue = Catalogue(stages, translator or Translator())
         cursor = _digest(catalogue)
         if cursor == context.cursor:
             return dg.SkipReason("dvc.lock holds nothing new.")

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pipelines.dagster_dvc import sensor
+from pipelines.dagster_dvc import graph, sensor
 from tests.dagster_dvc.dagster_says import materialize, unsynced
 from tests.dagster_dvc.toy import Toy
 
@@ -64,6 +64,11 @@ def test_what_ran_in_a_terminal_is_reported_once_with_its_figures(toy: Toy, inst
 def test_what_dagster_ran_is_not_reported_again(toy: Toy, instance: dg.DagsterInstance) -> None:
     materialize(toy, instance, "settings")
     assert reported(tick(toy, instance)) == set()
+
+
+def test_it_does_not_wait_while_dvc_writes(toy: Toy, instance: dg.DagsterInstance) -> None:
+    with graph.opened(toy.root) as project, project.lock:
+        assert isinstance(tick(toy, instance), dg.SkipReason)
 
 
 def test_it_keeps_out_of_the_way_of_a_run(toy: Toy, instance: dg.DagsterInstance) -> None:

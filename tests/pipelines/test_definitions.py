@@ -121,8 +121,11 @@ print(json.dumps({
 
 
 @pytest.mark.slow
-def test_materializing_everything_is_dvc_repro_with_checks(project: Project, reproduced: Project) -> None:
+def test_materializing_everything_is_dvc_repro_with_checks(tmp_path: Path, reproduced: Project) -> None:
     """From nothing to the same dvc.lock and the same bytes; every check of them passes."""
+    project = reproduced.copy(tmp_path / "project")
+    assert project.run("git", "clean", "-fdxq").code == 0
+    assert not (project.root / "dvc.lock").exists()
     ran = project.python("-c", MATERIALIZE)
     assert ran.code == 0, ran.output
     told = json.loads(ran.output.splitlines()[-1])
