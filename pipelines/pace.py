@@ -85,6 +85,7 @@ class _Random:
 
     def __init__(self, plan: Plan, vocab_size: int) -> None:
         self._shape, self._vocab_size = (plan.sequences, plan.context + 1), vocab_size
+        self.tokens_per_epoch = plan.tokens
 
     def batch(self, step: int) -> TokenBatch:
         """Rows of random tokens."""

@@ -112,7 +112,8 @@ def schema() -> dict[str, Any]:
 
     sections: dict[str, Any] = {}
     definitions: dict[str, Any] = {}
-    for name, settings in {**SECTIONS, "launch": Launch}.items():
+    described: dict[str, type[Settings]] = {**SECTIONS, "launch": Launch}
+    for name, settings in described.items():
         sections[name] = settings.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
         definitions |= {f"{name}.{model}": schema for model, schema in sections[name].pop("$defs", {}).items()}
     return {

@@ -17,7 +17,7 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Such a project after `dvc repro`, made once. Not to be changed: work on `reproduced.copy(tmp_path / "project")`."""
+    """Such a project after `dvc repro`, made once. Never changed: work on `reproduced.copy(folder)`."""
     project = Project.make(tmp_path_factory.mktemp("reproduced") / "project", raw())
     assert project.repro().stages == list(STAGES)
     return project
