@@ -52,8 +52,9 @@ def page(found: list[Standing]) -> list[str]:
 def mend() -> None:
     """Have the runs made that MLflow lacks, and say so."""
     absent = tracking.missing() if tracking.is_on() else []
-    if absent and tracking.rebuild_apart():
-        print(f"\n  MLflow had no run of {wording.listed(absent)}: made again from what the stages wrote.")
+    if absent:
+        how = "made" if tracking.rebuild_apart() else "being made, in the background,"
+        print(f"\n  MLflow had no run of {wording.listed(absent)}: {how} from what the stages wrote.")
 
 
 def _title(found: list[Standing]) -> str:

@@ -66,8 +66,18 @@ def test_the_parts_of_a_drawing_add_up_to_the_built_model() -> None:
 @pytest.mark.parametrize("columns", ["60", "80", "100", "120", "200"])
 def test_a_drawing_fits_the_terminal(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    for name in (None, *designs()):
-        assert max(map(len, drawn(name))) <= max(80, min(120, int(columns)))
+    assert max(map(len, drawn())) <= max(80, min(120, int(columns)))
+
+
+@pytest.mark.parametrize("name", designs())
+def test_every_published_design_is_drawn_with_its_count(name: str) -> None:
+    path = Path("params.yaml")
+    path.write_text(path.read_text().replace("depth: 2", "depth: 6").replace("width: 32", "width: 64"))
+    declaration = design.chosen(name, published_size=False).declaration
+    counts = count.measure(declaration).dump()
+    lines = list(drawing.drawn(declaration, counts))
+    assert figures(lines, "total")[0] == counts["parameters"]
+    assert max(map(len, lines)) <= 100
 
 
 def test_layers_that_differ_are_named_and_counted_apart() -> None:
