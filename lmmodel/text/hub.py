@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from lmmodel.params.refusal import Refusal
 from lmmodel.params.settings import Count, Natural, Settings, Words
-from lmmodel.text.fetch import check, fetch, is_passing, pauses
+from lmmodel.text.fetch import fetch, is_passing, pauses
 from lmmodel.text.rows import Row, library
 from lmmodel.text.split import digest
 
@@ -27,7 +27,7 @@ class Hub(Settings):
     """Which dataset, how much of it, and how patiently.
 
     `name` is a dataset of the hub (`roneneldan/TinyStories`), whose `revision` (a commit) makes it the same next year;
-    or a format (`parquet`, `json`, `text`, `csv`), whose files, paths or URLs, are `data_files: {train: [...]}`.
+    or a format (`parquet`, `json`, `text`, `csv`), the URLs of whose files are `data_files: {train: [...]}`.
     Files named under `sha256` are fetched whole and checked before they are read; all others are streamed.
     `documents` and `bytes` end the reading of a split early; each None means all.
     """
@@ -73,7 +73,10 @@ def _require(hub: Hub, *, place: str) -> None:
     if not hub.name:
         raise Refusal(f"{place}.name: is missing; name a dataset (roneneldan/TinyStories) or {', '.join(_BUILDERS)}")
     if hub.name in _BUILDERS and not hub.data_files:
-        raise Refusal(f"{place}.data_files: is missing; {hub.name} needs files: {{train: [URL or path, ...]}}")
+        raise Refusal(f"{place}.data_files: is missing; {hub.name} needs data_files: {{train: [URL, ...]}}")
+    for file in (file for files in hub.data_files.values() for file in files if hub.name in _BUILDERS):
+        if "://" not in file:
+            raise Refusal(f"{place}.data_files: '{file}' is not a URL; files on this machine are for kind files")
     if hub.name not in _BUILDERS and hub.revision is None:
         raise Refusal(
             f"{place}.revision: is missing; pin a commit of {hub.name}, so that it is the same text next year"
@@ -85,10 +88,7 @@ def _local(hub: Hub, file: str, *, place: str, scratch: Path) -> str:
     if file not in hub.sha256:
         return file
     if not file.startswith(("http://", "https://")):
-        if not Path(file).is_file():
-            raise Refusal(f"{place}.sha256: '{file}' is neither a URL nor a file here")
-        check(Path(file), name=file, sha256=hub.sha256[file])
-        return file
+        raise Refusal(f"{place}.sha256: '{file}' is not a URL of the web; a revision pins what is on the hub")
     scratch.mkdir(parents=True, exist_ok=True)
     name = f"{digest(file)}-{file.partition('?')[0].rpartition('/')[2]}"
     return str(fetch(file, scratch / name, sha256=hub.sha256[file], retries=hub.retries))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
@@ -34,6 +34,15 @@ def library() -> ModuleType:
     config.TORCH_AVAILABLE = False
     datasets.disable_progress_bars()
     return datasets
+
+
+def watched(paths: tuple[str, ...], *, folder: str) -> tuple[str, ...]:
+    """`paths`, when all lie below `folder`; ValueError names one that does not, and would be read but not watched."""
+    for path in paths:
+        parts = PurePosixPath(path).parts
+        if ".." in parts or not PurePosixPath(path).is_relative_to(folder):
+            raise ValueError(f"'{path}' is not below {folder}/, the only folder that is watched for changes")
+    return paths
 
 
 def expand(paths: Iterable[str], *, place: str) -> list[Path]:

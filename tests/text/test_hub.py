@@ -104,16 +104,6 @@ def test_a_file_whose_checksum_changed_is_refused_by_name(served: Web, tmp_path:
         names(hub_of(served, sha256=before), tmp_path)
 
 
-def test_the_checksum_of_a_file_here_is_checked_too(served: Web, tmp_path: Path) -> None:
-    file = str(served.folder / "a.parquet")
-    good = Hub(
-        name="parquet", data_files={"train": (file,)}, sha256={file: sha256(Path(file).read_bytes()).hexdigest()}
-    )
-    assert names(good, tmp_path) == ALL[:400]
-    with pytest.raises(Refusal, match=r"a\.parquet: has changed"):
-        names(good.model_copy(update={"sha256": {file: "0" * 64}}), tmp_path)
-
-
 def test_a_missing_file_is_refused_by_name(served: Web, tmp_path: Path) -> None:
     hub = Hub(name="parquet", data_files={"train": (served.url("c.parquet"),)})
     with pytest.raises(Refusal, match=r"corpus\.source: parquet cannot be read: .*c\.parquet"):
@@ -124,9 +114,14 @@ def test_a_missing_file_is_refused_by_name(served: Web, tmp_path: Path) -> None:
     ("told", "says"),
     [
         ({}, r"corpus\.source\.name: is missing"),
-        ({"name": "parquet"}, r"corpus\.source\.data_files: is missing; parquet needs files"),
+        ({"name": "parquet"}, r"corpus\.source\.data_files: is missing; parquet needs data_files"),
+        ({"name": "json", "data_files": {"train": ["a.jsonl"]}}, r"data_files: 'a\.jsonl' is not a URL; files on this"),
+        (
+            {"name": "a/b", "revision": "c", "data_files": {"train": ["a"]}, "sha256": {"a": "0"}},
+            r"corpus\.source\.sha256: 'a' is not a URL of the web",
+        ),
         ({"name": "some/dataset"}, r"corpus\.source\.revision: is missing; pin a commit of some/dataset"),
-        ({"name": "json", "data_files": {"test": ["x"]}}, r"data_files: has no split 'train'; there is test"),
+        ({"name": "json", "data_files": {"test": ["http://x"]}}, r"data_files: has no split 'train'; there is test"),
     ],
 )
 def test_what_is_missing_is_said_before_any_work(told: dict[str, object], says: str, tmp_path: Path) -> None:

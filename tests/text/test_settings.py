@@ -23,7 +23,7 @@ def test_everything_has_a_default() -> None:
 
 
 def test_what_is_written_out_reads_back_as_it_was() -> None:
-    found = corpus("{source: {kind: files, paths: [a.txt]}, validation: {fraction: 0.1}}")
+    found = corpus("{source: {kind: files, paths: [data/raw/documents/a.txt]}, validation: {fraction: 0.1}}")
     assert Corpus.model_validate(found.dump()) == found
     hub = corpus("{source: {kind: huggingface, name: parquet, data_files: {train: [a, b]}}, validation: {split: test}}")
     assert Corpus.model_validate(hub.dump()) == hub
@@ -37,6 +37,11 @@ def test_what_is_written_out_reads_back_as_it_was() -> None:
             r"params\.yaml:1: corpus\.source\.kind 'file' is not one of .*: did you mean 'files'",
         ),
         ("{source: {kind: files, path: [a]}}", r"corpus\.source\.path is not an option of files, which takes paths, "),
+        (
+            "{source: {kind: files, paths: [a.txt]}}",
+            r"paths 'a\.txt' is not below data/raw/documents/, the only folder",
+        ),
+        ("{source: {kind: files, paths: [data/raw/documents/../x]}}", r"'data/raw/documents/\.\./x' is not below"),
         ("{validation: {fraction: 0.1, split: test}}", r"corpus\.validation takes exactly one of fraction, split"),
         ("{validation: {}}", r"corpus\.validation takes exactly one of fraction, split; none is given"),
         ("{validation: {fraction: 0}}", r"corpus\.validation\.fraction 0.* should be above 0"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,36 +114,38 @@ def test_arguments_and_defaults_are_those_of_the_signature() -> None:
 # --- files
 
 
-def test_files_are_documents_whose_group_is_their_own_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """data/raw of a project, which is where one stands."""
     monkeypatch.chdir(tmp_path)
-    tables.text(tmp_path / "raw/a.txt", "first")
-    tables.lines(tmp_path / "raw/b.jsonl.gz", [{"body": "second"}, {"body": None}, {"body": "first"}])
-    options = files.Options(paths=("raw/*.txt",))
-    (one,) = files.documents(options, split=None, scratch=tmp_path)
-    assert (one.id, one.text) == ("raw/a.txt#0.0", "first")
-    rows = list(files.documents(files.Options(paths=("raw/*.gz",), text_column="body"), split=None, scratch=tmp_path))
+    return Path("data/raw")
+
+
+def read_files(raw: Path, **options: Any) -> list[Document]:
+    return list(files.documents(files.Options(**options), split=None, scratch=raw))
+
+
+def test_files_are_documents_whose_group_is_their_own_text(raw: Path) -> None:
+    tables.text(raw / "documents/a.txt", "first")
+    tables.lines(raw / "documents/deep/b.jsonl.gz", [{"body": "second"}, {"body": None}, {"body": "first"}])
+    (one,) = read_files(raw, paths=("data/raw/documents/*.txt",))
+    assert (one.id, one.text) == ("data/raw/documents/a.txt#0.0", "first")
+    rows = read_files(raw, paths=("data/raw/documents/**/*.gz",), text_column="body")
     assert [row.text for row in rows] == ["second", "", "first"]
     assert rows[2].group == one.group != rows[0].group
 
 
-def test_no_path_of_this_machine_is_in_a_name(tmp_path: Path) -> None:
-    tables.text(tmp_path / "raw/a.txt", "first")
-    (one,) = files.documents(files.Options(paths=(f"{tmp_path}/raw/*",)), split=None, scratch=tmp_path)
-    assert one.id == "a.txt#0.0"
-
-
-def test_one_long_file_can_be_cut_into_documents(tmp_path: Path) -> None:
-    tables.text(tmp_path / "long.txt", "\n\n".join(f"paragraph {number}" for number in range(100)))
-    options = files.Options(paths=(f"{tmp_path}/long.txt",), block_bytes=200)
-    found = list(files.documents(options, split=None, scratch=tmp_path))
+def test_one_long_file_can_be_cut_into_documents(raw: Path) -> None:
+    tables.text(raw / "documents/long.txt", "\n\n".join(f"paragraph {number}" for number in range(100)))
+    found = read_files(raw, block_bytes=200)
     assert len(found) > 5
     assert len({one.group for one in found}) == len(found)
 
 
-def test_a_missing_text_column_names_those_that_there_are(tmp_path: Path) -> None:
-    tables.parquet(tmp_path / "a.parquet", [{"title": "t", "body": "b"}])
+def test_a_missing_text_column_names_those_that_there_are(raw: Path) -> None:
+    tables.parquet(raw / "documents/a.parquet", [{"title": "t", "body": "b"}])
     with pytest.raises(Refusal, match=r"corpus\.source\.text_column: 'text' is not one of the columns title, body"):
-        list(files.documents(files.Options(paths=(f"{tmp_path}/*.parquet",)), split=None, scratch=tmp_path))
+        read_files(raw)
 
 
 # --- the web
@@ -171,14 +174,16 @@ CHAT = [
 ]
 
 
+def read_dialogues(raw: Path) -> list[Dialogue]:
+    return list(dialogue_files.dialogues(dialogue_files.Options(), split=None, scratch=raw))
+
+
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet", ".jsonl.zst"])
-def test_dialogues_come_as_messages_or_as_prompt_and_completion(tmp_path: Path, suffix: str) -> None:
+def test_dialogues_come_as_messages_or_as_prompt_and_completion(raw: Path, suffix: str) -> None:
     write = tables.parquet if "parquet" in suffix else tables.lines
-    write(tmp_path / f"a{suffix}", [{"messages": CHAT}])
-    write(tmp_path / f"b{suffix}", [{"prompt": "Hi", "completion": "Yes."}])
-    found = list(
-        dialogue_files.dialogues(dialogue_files.Options(paths=(f"{tmp_path}/*",)), split=None, scratch=tmp_path)
-    )
+    write(raw / f"dialogues/a{suffix}", [{"messages": CHAT}])
+    write(raw / f"dialogues/b{suffix}", [{"prompt": "Hi", "completion": "Yes."}])
+    found = read_dialogues(raw)
     assert [one.messages for one in found] == [
         tuple(Message(**message) for message in CHAT),
         (Message("user", "Hi"), Message("assistant", "Yes.")),
@@ -197,11 +202,10 @@ def test_dialogues_come_as_messages_or_as_prompt_and_completion(tmp_path: Path, 
         ({"prompt": "a", "completion": 4}, r"#0: completion holds int where text should stand"),
     ],
 )
-def test_what_is_no_dialogue_is_refused_by_name(tmp_path: Path, row: dict[str, object], says: str) -> None:
-    tables.lines(tmp_path / "a.jsonl", [row])
-    options = dialogue_files.Options(paths=(f"{tmp_path}/*",))
+def test_what_is_no_dialogue_is_refused_by_name(raw: Path, row: dict[str, object], says: str) -> None:
+    tables.lines(raw / "dialogues/a.jsonl", [row])
     with pytest.raises(Refusal, match=says):
-        list(dialogue_files.dialogues(options, split=None, scratch=tmp_path))
+        read_dialogues(raw)
 
 
 def test_dialogues_from_the_web(web: Web, tmp_path: Path) -> None:

@@ -68,27 +68,24 @@ def digests(root: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    """Texts and dialogues of one's own."""
+def sections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Settings]:
+    """Of a project with texts and dialogues of one's own, which is where one stands."""
+    monkeypatch.chdir(tmp_path)
     words = ["Return", "the", "number", "of", "items", "in", "a", "container", "file", "path", "or", "None"]
     texts = [" ".join(words[(number * k) % 12] for k in range(1, 60)) + f" {number}" for number in range(300)]
-    tables.lines(tmp_path / "raw/texts.jsonl", [{"text": text} for text in [*texts, texts[0]]])
+    tables.lines(tmp_path / "data/raw/documents/texts.jsonl", [{"text": text} for text in [*texts, texts[0]]])
     asked = [{"prompt": f"What is {number}?", "completion": f"It is {number}."} for number in range(100)]
-    tables.lines(tmp_path / "raw/asked.jsonl", asked)
-    return tmp_path / "raw"
-
-
-def sections_of(raw: Path) -> dict[str, Settings]:
+    tables.lines(tmp_path / "data/raw/dialogues/asked.jsonl", asked)
     return {
-        "corpus": settings.Corpus.model_validate({"source": {"kind": "files", "paths": [f"{raw}/texts.jsonl"]}}),
+        "corpus": settings.Corpus(source="files"),
         "tokenizer": settings.Tokenizer(vocab_size=340),
         "shards": settings.Shards(tokens_per_shard=1000),
-        "dialogues": settings.Dialogues.model_validate({"source": {"kind": "files", "paths": [f"{raw}/asked.jsonl"]}}),
+        "dialogues": settings.Dialogues(source="files"),
     }
 
 
-def test_the_stages_fit_together(raw: Path, tmp_path: Path) -> None:
-    metrics = made(tmp_path, sections_of(raw))
+def test_the_stages_fit_together(sections: dict[str, Settings], tmp_path: Path) -> None:
+    metrics = made(tmp_path, sections)
     assert metrics["corpus"]["duplicates_removed"] == 1
     assert sum(metrics["corpus"][split]["documents"] for split in ("train", "validation")) == 300
     assert metrics["tokenizer"]["round_trip_failures"] == 0
@@ -102,9 +99,11 @@ def test_the_stages_fit_together(raw: Path, tmp_path: Path) -> None:
     assert len(stream) == metrics["shards"]["validation"]["tokens"]
 
 
-def test_the_bytes_depend_neither_on_the_place_nor_on_the_workers(raw: Path, tmp_path: Path) -> None:
+def test_the_bytes_depend_neither_on_the_place_nor_on_the_workers(
+    sections: dict[str, Settings], tmp_path: Path
+) -> None:
     for name, workers in (("one", 1), ("other", 3)):
-        made(tmp_path / name, sections_of(raw), workers=workers)
+        made(tmp_path / name, sections, workers=workers)
     assert digests(tmp_path / "one") == digests(tmp_path / "other")
 
 

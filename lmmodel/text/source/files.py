@@ -9,19 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic import field_validator
+
 from lmmodel.params.refusal import Refusal
 from lmmodel.params.settings import Count, Settings, Words
 from lmmodel.text.documents import Document, blocks
-from lmmodel.text.rows import expand, of_file, text_of
+from lmmodel.text.rows import expand, of_file, text_of, watched
 from lmmodel.text.split import digest
+
+FOLDER = "data/raw/documents"
 
 
 class Options(Settings):
     """`paths`: globs. `text_column`: where there are columns. `block_bytes`: cut longer documents into about this."""
 
-    paths: Words = ("data/raw/documents/**/*.*",)
+    paths: Words = (f"{FOLDER}/**/*.*",)
     text_column: str = "text"
     block_bytes: Count | None = None
+
+    @field_validator("paths")
+    @classmethod
+    def _watched(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        return watched(paths, folder=FOLDER)
 
 
 def documents(options: Options, *, split: str | None, scratch: Path) -> Iterator[Document]:
@@ -32,9 +41,4 @@ def documents(options: Options, *, split: str | None, scratch: Path) -> Iterator
         for number, row in enumerate(of_file(file)):
             text = text_of(row, options.text_column, place="corpus.source.text_column")
             for part, block in enumerate(blocks(text, limit_bytes=options.block_bytes)):
-                yield Document(f"{_name(file)}#{number}.{part}", digest(block), block)
-
-
-def _name(file: Path) -> str:
-    """The path as it was written, or the bare name where that would tell of this machine."""
-    return file.name if file.is_absolute() else file.as_posix()
+                yield Document(f"{file.as_posix()}#{number}.{part}", digest(block), block)
