@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from lmmodel.architecture import count, probes
 from lmmodel.architecture.compare import Broken, Comparison, compare, raised_in
-from lmmodel.architecture.declaration import Declaration, Layer
+from lmmodel.architecture.declaration import Declaration
 from lmmodel.architecture.model import Model, build
 from lmmodel.architecture.roles import roles
 
@@ -87,15 +87,17 @@ def _found(name: str, model: Model) -> Finding:
 
 def reduced(declaration: Declaration) -> Declaration:
     """The design with each unlike layer once (two where all are alike), few words, and room for all the tokens."""
-    unlike: dict[str, Layer] = {layer.model_dump_json(): layer for layer in declaration.layers}
-    layers = tuple(unlike.values())
-    if len(layers) == 1 and declaration.depth > 1:
-        layers *= 2
+    written = [layer.model_dump_json() for layer in declaration.layers]
+    numbers = [number for number, layer in enumerate(written) if layer not in written[:number]]
+    if len(numbers) == 1 and declaration.depth > 1:
+        numbers = [0, 1]
+    layers = tuple(declaration.layers[number] for number in numbers)
     windows = [window for layer in layers if (window := getattr(layer.attention.options, "window", None))]
     reached = [window + _BEYOND_WINDOW for window in windows if window < declaration.context]
     told = {
         "layers": layers,
         "depth": len(layers),
+        "names": tuple(f"layer {number}" for number in numbers),
         "vocab_size": min(declaration.vocab_size, _VOCABULARY),
         "context": max(declaration.context, _TOKENS, *reached),
     }
@@ -121,7 +123,7 @@ def describe(model: Model, name: str | None) -> str:
         whole = {"position": f"position {declaration.position.kind}", "norm": f"norm {declaration.norm.kind}"}
         return whole.get(words[0], words[0].replace("_", " "))
     layer = declaration.layers[int(words[1])] if words[0] == "layers" else declaration.layers[-1]
-    place = f"layer {words[1]}" if words[0] == "layers" else f"what predicts {int(words[1]) + 2} tokens on"
+    place = declaration.names[int(words[1])] if words[0] == "layers" else f"what predicts {int(words[1]) + 2} tokens on"
     part = words[2] if len(words) > 2 else "block"
     if part not in ("attention", "feed_forward", "block"):
         part = "norm"

@@ -316,3 +316,11 @@ def test_every_unlike_layer_stays():
     assert [layer.attention.options.window for layer in declaration.layers] == [8, None]
     assert declaration.depth == 2
     assert declaration.context == 192
+
+
+def test_a_layer_is_named_by_its_number_in_the_whole_design(own):
+    sound = own(mixer(FAULTS["one ahead"][1]))
+    good = properties.declared("{attention: multi_head}").layers[0]
+    whole = sound.model_copy(update={"layers": (good, good, good, sound.layers[0]), "depth": 4})
+    (finding,) = check.hard(whole, only=["causality"])
+    assert finding.component == "attention experiments/part.py with position rotary in layer 3"
