@@ -191,11 +191,16 @@ class Court:
 
     def _notes(self) -> Iterator[str]:
         yield "± is half of a 95 % interval over the examples of a task."
-        yield f"The models computed in {self.precision}, which the pretrained one was trained in."
+        yield f"This design's models computed in {self.precision}, as they were trained; references compute in float32."
         if self.finetuned is not None and {CHOICE, ANSWER} & self.rows.keys():
             yield (
                 "The fine-tuned model meets a question with the role tokens that it was trained with. To the others "
                 "those stand for nothing yet: they meet the same question as plain text, on a line of its own."
+            )
+        if CHOICE in self.rows:
+            yield (
+                "Of the choices the one counts as chosen that the question makes likelier than it is by itself by most "
+                "(lm-eval's acc_mutual_info). By plain likelihood (acc) a model mostly chooses the commonest phrase."
             )
         if DOCUMENTS in self.rows:
             size = len(compressors.join(row["text"] for row in self.rows[DOCUMENTS]))

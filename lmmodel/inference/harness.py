@@ -66,14 +66,15 @@ class Tasks:
         self.by_name = tasks
 
     def requests(self, limit: int) -> int:
-        """How many questions a model is asked: each choice of an example is one."""
+        """How many questions a model is asked: a choice is one, or two where it is also weighed by itself."""
         return sum(self._asked(task, limit) for task in self.by_name.values())
 
     def _asked(self, task: Task, limit: int) -> int:
         examples = [example for _, example in task.doc_iterator(limit=limit)]
         if task.OUTPUT_TYPE != "multiple_choice" or task.multiple_input:
             return len(examples)
-        return sum(len(task.doc_to_choice(example)) for example in examples)
+        alone_too = any(metric["metric"] == "acc_mutual_info" for metric in task.config.metric_list or ())
+        return sum(len(task.doc_to_choice(example)) for example in examples) * (1 + alone_too)
 
     def put_to(self, model: LM, *, limit: int) -> Verdict:
         """Ask `model` the first `limit` examples of each task."""
@@ -162,12 +163,12 @@ def _chance(name: str, task: Task, limit: int) -> Iterator[Figure]:
 def _example(told: dict[str, Any]) -> dict[str, Any]:
     """What is kept of one example: its name, what the model said, what that was worth."""
     named = {key: told["doc"][key] for key in ("id", "group", "sort") if key in told["doc"]}
-    said = told["filtered_resps"]
+    said = [part[0] if isinstance(part, tuple) else part for part in told["filtered_resps"]]  # nats, not greediness
     return {
         "example": told["doc_id"],
         **named,
         "target": told["target"],
-        "said": said[0] if len(said) == 1 else list(said),
+        "said": said[0] if len(said) == 1 else said,
         **{metric: told[metric] for metric in told["metrics"] if isinstance(told[metric], int | float)},
         **({"filter": told["filter"]} if told["filter"] != "none" else {}),
     }

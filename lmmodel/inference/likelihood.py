@@ -9,6 +9,7 @@ once; windows do not overlap but for the last, which has the full context before
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -64,32 +65,41 @@ def windows(length: int, first: int, context: int) -> Iterator[Window]:
 def score(
     model: Model, passages: Sequence[Passage], *, advance: Callable[[int], None] | None = None
 ) -> list[Likelihood]:
-    """The likelihood of each of `passages`, in their order. `advance` hears how many are done.
+    """The likelihood of each of `passages`, in their order; what is asked for twice is read once.
 
-    ValueError where a passage has no token before its first scored one.
+    `advance` hears how many are done. ValueError where a passage has no token before its first scored one.
     """
-    context = model.declaration.context
-    work = [
-        (place, window)
-        for place, passage in enumerate(passages)
-        for window in windows(len(passage.ids), passage.first, context)
-    ]
+    keys = [(tuple(passage.ids), passage.first) for passage in passages]
+    times = Counter(keys)
+    found = dict.fromkeys(times, Likelihood(0.0, True))
+    for key, window, part in _read(model, list(times)):
+        if part:
+            found[key] = Likelihood(found[key].nats + part.nats, found[key].greedy and part.greedy)
+        if advance and window.stop == len(key[0]):
+            advance(times[key])
+    return [found[key] for key in keys]
+
+
+_Key = tuple[tuple[int, ...], int]
+
+
+def _read(model: Model, keys: list[_Key]) -> Iterator[tuple[_Key, Window, Likelihood | None]]:
+    """Every reading that passages take, the widest first, with what it found; nothing where nothing is scored."""
+    work: list[tuple[_Key, Window]] = []
+    for key in keys:
+        ids, first = key
+        found = list(windows(len(ids), first, model.declaration.context))
+        work += [(key, window) for window in found]
+        if not found:
+            yield key, Window(0, first, first), None
     work.sort(key=lambda item: item[1].start - item[1].stop)
-    nats, greedy = [0.0] * len(passages), [True] * len(passages)
-    if advance:
-        advance(sum(passage.first == len(passage.ids) for passage in passages))
     device = next(model.parameters()).device.type
     for batch in _batches(work, _BATCH_TOKENS.get(device, _MANY_TOKENS)):
-        parts = _score_batch(model, [(passages[place].ids, window) for place, window in batch])
-        for (place, _), (part_nats, part_greedy) in zip(batch, parts, strict=True):
-            nats[place] += part_nats
-            greedy[place] &= part_greedy
-        if advance:
-            advance(sum(window.stop == len(passages[place].ids) for place, window in batch))
-    return [Likelihood(*result) for result in zip(nats, greedy, strict=True)]
+        parts = _score_batch(model, [(key[0], window) for key, window in batch])
+        yield from ((key, window, part) for (key, window), part in zip(batch, parts, strict=True))
 
 
-def _batches(work: list[tuple[int, Window]], tokens: int) -> Iterator[list[tuple[int, Window]]]:
+def _batches(work: list[tuple[_Key, Window]], tokens: int) -> Iterator[list[tuple[_Key, Window]]]:
     """Consecutive readings, longest first, of at most `tokens` with their padding."""
     first = 0
     while first < len(work):

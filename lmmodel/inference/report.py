@@ -24,7 +24,7 @@ TITLES = {
 
 HEADS = {
     ("documents_bits_per_byte", "bits_per_byte"): ("bits per byte", "held-out text"),
-    ("dialogues_choice", "acc"): ("choice of four", "held-out questions"),
+    ("dialogues_choice", "acc_mutual_info"): ("choice of four", "held-out questions"),
     ("dialogues_answer", "chrf"): ("chrF of the answer", "held-out questions"),
 }
 _SHARES = ("acc", "exact_match", "em", "f1")  # between 0 and 1, shown in percent
@@ -175,23 +175,32 @@ def samples(summary: Summary) -> str:
 
 
 def terminal(summary: Summary) -> str:
-    """The table and the first questions, 90 columns wide, as `lmmodel report` shows them."""
+    """The table and the first questions, as `lmmodel report` shows them."""
     heads = [column for column in summary.columns if column.head]
-    wide = max([30, *(len(line.title) + 2 for line in summary.rows)])
+    lines = [line for line in _brief_lines(summary.rows, heads) if any(cell != "-" for cell in line[1])]
+    wide = max([30, *(len(title) + 2 for title, _ in lines)])
     told = [
         _spread("", [column.title for column in heads], wide),
         _spread("", [column.about for column in heads], wide),
         _spread("", [_better(column) for column in heads], wide),
+        *(_spread(title, cells, wide) for title, cells in lines),
     ]
-    for line in summary.rows:
-        cells = [_shown(line.scores.get(column.key), column, brief=True) for column in heads]
-        if any(cell != "-" for cell in cells):
-            told.append(_spread(line.title, cells, wide))
     told.append("  ± is a 95 % interval over the examples. All figures: evaluate.json, report.md")
     for item in summary.asked[:_QUESTIONS_IN_TERMINAL]:
         told += ["", f"  {_cut(_line(item.question))}"]
         told += [f"    {said.who:<12}  {_cut(_line(said.text))}" for said in item.answers]
     return "\n".join(line.rstrip() for line in told)
+
+
+def _brief_lines(rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
+    """Titles and cells. Of the lesser compressors one line tells enough: that alone is what people know them by."""
+    lines = {row.name: (row.title, [_shown(row.scores.get(c.key), c, brief=True) for c in columns]) for row in rows}
+    for name in ("bz2_given_training", "zlib_given_training"):
+        lines.pop(name, None)
+    if "bz2_alone" in lines and "zlib_alone" in lines:
+        pairs = zip(lines["bz2_alone"][1], lines.pop("zlib_alone")[1], strict=True)
+        lines["bz2_alone"] = "bz2 | zlib, alone", [" | ".join(dict.fromkeys(pair)) for pair in pairs]
+    return list(lines.values())
 
 
 def _spread(title: str, cells: Sequence[str], wide: int) -> str:

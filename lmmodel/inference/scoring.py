@@ -147,9 +147,14 @@ class LanguageModel(TemplateLM):
         return self.tok_encode(request.args[0]) if messages is None else prompt(self.tokenizer, messages)
 
     def _messages(self, request: Instance) -> list[Message] | None:
-        """The dialogue so far, where this model knows roles and the task asks for one."""
+        """The dialogue so far, where this model knows roles and the task asks for one.
+
+        None of it where the context is empty: then lm-eval asks how likely an answer is by itself.
+        """
         messages = request.doc.get(DIALOGUE) if self.roles and isinstance(request.doc, dict) else None
-        return [Message(**message) for message in messages] if messages else None
+        if not messages:
+            return None
+        return [Message(**message) for message in messages] if request.args[0] else []
 
     def _boundaries(self) -> tuple[int, ...]:
         known = self.tokenizer

@@ -72,24 +72,35 @@ def test_bits_per_byte_are_all_nats_over_all_bytes(told, asked):
     assert figure(verdict, DOCUMENTS, "bits_per_byte") == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_choice_is_right_where_the_true_answer_is_the_likeliest(told, asked):
+def likelihoods(known: LanguageModel, before: list[int] | None, context: str, choices: list[str]) -> list[float]:
+    """In nats: of each choice after the tokens `before`, or after a text, where tokens may merge."""
+    passages = []
+    for choice in choices:
+        if before is not None:
+            passages.append(Passage([*before, *known.tokenizer.encode(choice)], len(before)))
+        else:
+            first, then = known._encode_pair(context, choice)
+            passages.append(Passage([*first, *then], len(first)))
+    return [part.nats for part in score(known.model, passages)]
+
+
+def test_a_choice_is_right_where_it_is_the_likeliest_a_byte_or_for_the_question(told, asked):
     known, verdict = told
-    right, right_by_byte = [], []
+    right: dict[str, list[bool]] = {"acc": [], "acc_bytes": [], "acc_mutual_info": []}
     for row in asked[CHOICE]:
-        nats = []
-        for choice in row["choices"]:
-            if known.roles:
-                before = start(known, row)
-                passage = Passage([*before, *known.tokenizer.encode(choice)], len(before))
-            else:
-                context, continuation = known._encode_pair(row["text"], choice)
-                passage = Passage([*context, *continuation], len(context))
-            nats.append(score(known.model, [passage])[0].nats)
-        by_byte = [each / len(choice.encode()) for each, choice in zip(nats, row["choices"], strict=True)]
-        right.append(row["choices"][nats.index(max(nats))] == row["answer"])
-        right_by_byte.append(row["choices"][by_byte.index(max(by_byte))] == row["answer"])
-    assert figure(verdict, CHOICE, "acc") == pytest.approx(sum(right) / len(right))
-    assert figure(verdict, CHOICE, "acc_bytes") == pytest.approx(sum(right_by_byte) / len(right_by_byte))
+        asked_with = start(known, row) if known.roles else None
+        by_itself = prompt(known.tokenizer, []) if known.roles else None
+        nats = likelihoods(known, asked_with, row["text"], row["choices"])
+        alone = likelihoods(known, by_itself, "", row["choices"])
+        weights = {
+            "acc": nats,
+            "acc_bytes": [each / len(choice.encode()) for each, choice in zip(nats, row["choices"], strict=True)],
+            "acc_mutual_info": [each - other for each, other in zip(nats, alone, strict=True)],
+        }
+        for metric, weight in weights.items():
+            right[metric].append(row["choices"][weight.index(max(weight))] == row["answer"])
+    for metric, found in right.items():
+        assert figure(verdict, CHOICE, metric) == pytest.approx(sum(found) / len(found))
 
 
 def test_an_answer_is_what_greedy_decoding_says_and_chrf_is_sacrebleus(told, asked):
@@ -107,6 +118,7 @@ def test_every_figure_of_ours_has_an_interval_and_a_direction(told):
     _, verdict = told
     assert [(item.task, item.metric, item.less_is_better) for item in verdict.figures] == [
         (DOCUMENTS, "bits_per_byte", True),
+        (CHOICE, "acc_mutual_info", False),
         (CHOICE, "acc", False),
         (CHOICE, "acc_bytes", False),
         (ANSWER, "chrf", False),
@@ -119,7 +131,8 @@ def test_each_example_is_kept_with_what_was_said_and_what_that_was_worth(told, a
     for task, rows in asked.items():
         assert [example["id"] for example in verdict.examples[task]] == [row["id"] for row in rows]
     choice = verdict.examples[CHOICE][0]
-    assert len(choice["said"]) == len(asked[CHOICE][0]["choices"])
+    assert len(choice["said"]) == 2 * len(asked[CHOICE][0]["choices"])  # after the question, and by themselves
+    assert all(isinstance(nats, float) for nats in choice["said"])
     assert choice["acc"] in (0.0, 1.0)
     assert choice["sort"] == asked[CHOICE][0]["sort"]
 

@@ -39,6 +39,18 @@ def test_a_batch_scores_what_each_passage_scores_token_by_token(position, batch)
         assert scored.greedy == greedy
 
 
+def test_what_is_asked_twice_is_read_once_and_answered_twice():
+    read: list[int] = []
+    passages = [Passage([1, 2, 3], 1), Passage([1, 2, 3], 2), Passage([1, 2, 3], 1), Passage([4, 5], 1)]
+    hook = model().layers[0].register_forward_hook(lambda layer, inputs, output: read.append(inputs[0].shape[0]))
+    heard: list[int] = []
+    scored = score(model(), passages, advance=heard.append)
+    hook.remove()
+    assert sum(read) == 3
+    assert sum(heard) == 4
+    assert scored[0] == scored[2] != scored[1]
+
+
 def test_the_likeliest_continuation_is_called_greedy_and_no_other_is():
     ids = [3, 1, 4]
     for _ in range(5):

@@ -8,7 +8,7 @@ from lmmodel.inference.report import Asked, Continued, Said, Summary
 
 BITS, CHOICE, BYTES, ANSWER = (
     ("documents_bits_per_byte", "bits_per_byte"),
-    ("dialogues_choice", "acc"),
+    ("dialogues_choice", "acc_mutual_info"),
     ("dialogues_choice", "acc_bytes"),
     ("dialogues_answer", "chrf"),
 )
@@ -19,6 +19,9 @@ def scored(*told: tuple[tuple[str, str], float, float | None]) -> list[Figure]:
 
 
 VERDICTS = {
+    "bz2_given_training": scored((BITS, 2.01, None)),
+    "lzma_given_training": scored((BITS, 1.67, None)),
+    "bz2_alone": scored((BITS, 2.21, None)),
     "zlib_alone": scored((BITS, 2.644, None)),
     "chance": scored((BITS, 8.0, None), (CHOICE, 0.25, None), (BYTES, 0.25, None)),
     "pretrain": scored((BITS, 1.907, 0.031), (CHOICE, 0.315, 0.0456), (BYTES, 0.33, 0.046), (ANSWER, 9.02, 0.8)),
@@ -50,7 +53,10 @@ def summary() -> Summary:
 
 
 def test_models_stand_first_then_references_then_what_stands_in_for_one(summary):
-    assert [row.name for row in summary.rows] == ["finetune", "pretrain", "someone/gpt", "chance", "zlib_alone"]
+    assert [row.name for row in summary.rows] == [
+        *("finetune", "pretrain", "someone/gpt", "chance"),
+        *("lzma_given_training", "bz2_given_training", "bz2_alone", "zlib_alone"),
+    ]
     assert [row.title for row in summary.rows][:3] == ["fine-tuned", "pretrained", "someone/gpt"]
 
 
@@ -67,6 +73,9 @@ def test_the_table(summary):
 | pretrained | 1.91 ± 0.03 | 31.5 % ± 4.6 | 9.0 ± 0.8 |
 | someone/gpt | 1.50 ± 0.02 | 40.0 % ± 5.0 | 20.0 ± 1.0 |
 | chance | 8.00 | 25.0 % | - |
+| lzma, given the training text | 1.67 | - | - |
+| bz2, given the training text | 2.01 | - | - |
+| bz2, alone | 2.21 | - | - |
 | zlib, alone | 2.64 | - | - |
 
 - A note.
@@ -112,14 +121,15 @@ def test_the_page_for_a_terminal(summary):
     assert (
         report.terminal(summary)
         == """\
-                                       bits per byte      choice of four  chrF of the answer
-                                       held-out text  held-out questions  held-out questions
-                                      less is better      more is better      more is better
-  fine-tuned                                    1.97        58.2 % ± 4.8                31.4
-  pretrained                                    1.91        31.5 % ± 4.6                 9.0
-  someone/gpt                                   1.50        40.0 % ± 5.0                20.0
-  chance                                        8.00              25.0 %                   -
-  zlib, alone                                   2.64                   -                   -
+                                        bits per byte      choice of four  chrF of the answer
+                                        held-out text  held-out questions  held-out questions
+                                       less is better      more is better      more is better
+  fine-tuned                                     1.97        58.2 % ± 4.8                31.4
+  pretrained                                     1.91        31.5 % ± 4.6                 9.0
+  someone/gpt                                    1.50        40.0 % ± 5.0                20.0
+  chance                                         8.00              25.0 %                   -
+  lzma, given the training text                  1.67                   -                   -
+  bz2 | zlib, alone                       2.21 | 2.64                   -                   -
   ± is a 95 % interval over the examples. All figures: evaluate.json, report.md
 
   What is *args?
@@ -131,11 +141,11 @@ def test_the_page_for_a_terminal(summary):
 
 def test_numbers_have_flat_keys_and_only_models_have_intervals(summary):
     figures = report.figures(summary)
-    assert figures["finetune.dialogues_choice.acc"] == 0.582
-    assert figures["finetune.dialogues_choice.acc_interval"] == 0.0484
+    assert figures["finetune.dialogues_choice.acc_mutual_info"] == 0.582
+    assert figures["finetune.dialogues_choice.acc_mutual_info_interval"] == 0.0484
     assert figures["someone/gpt.dialogues_answer.chrf"] == 20.0
     assert figures["examples.dialogues_choice"] == 400
-    assert "chance.dialogues_choice.acc_interval" not in figures
+    assert "chance.dialogues_choice.acc_mutual_info_interval" not in figures
     assert all(isinstance(value, float | int) for value in figures.values())
     scores = sum(len(row.scores) for row in summary.rows)
     assert len(figures) == 3 + scores + 12
