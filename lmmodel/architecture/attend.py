@@ -79,6 +79,9 @@ def _in_strips(q_BTHK: Tensor, k_BSGK: Tensor, v_BSGV: Tensor, mask: Tensor | No
 def _fused(q_BTHK: Tensor, k_BSGK: Tensor, v_BSGV: Tensor, mask: Tensor | None, scale: float) -> Tensor:
     """torch's own kernels."""
     T, S = q_BTHK.size(1), k_BSGK.size(1)
+    each = q_BTHK.size(2) // k_BSGK.size(2)
+    if each > 1 and not _kernel_knows_groups(q_BTHK.device.type, q_BTHK.dtype, masked=mask is not None):
+        k_BSGK, v_BSGV = k_BSGK.repeat_interleave(each, dim=2), v_BSGV.repeat_interleave(each, dim=2)
     y_BHTV = F.scaled_dot_product_attention(
         q_BTHK.transpose(1, 2),
         k_BSGK.transpose(1, 2),
@@ -89,6 +92,15 @@ def _fused(q_BTHK: Tensor, k_BSGK: Tensor, v_BSGV: Tensor, mask: Tensor | None, 
         enable_gqa=q_BTHK.size(2) != k_BSGK.size(2),
     )
     return y_BHTV.transpose(1, 2)
+
+
+def _kernel_knows_groups(device: str, dtype: torch.dtype, *, masked: bool) -> bool:
+    """Whether heads may share keys without leaving the fused kernels.
+
+    On CUDA only the flash kernel knows groups, and it takes neither a mask nor float32: torch would fall back on plain
+    products of all tokens with all.
+    """
+    return device != "cuda" or (dtype.itemsize == 2 and not masked)
 
 
 def _scores(q_BTHK: Tensor, k_BSGK: Tensor) -> Tensor:

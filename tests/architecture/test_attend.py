@@ -143,3 +143,27 @@ def test_nobody_sees_nothing_however_documents_lie():
     q, k, v = (x[:1] for x in tensors(7, 7))
     y = attend(q, k, v, Span(torch.zeros(1, 7, dtype=torch.int64), documents_BT=documents_BT), window=1)
     assert error(y, v.repeat_interleave(2, dim=2)) < 1e-15
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_keys_are_copied_for_each_head_where_no_fused_kernel_knows_groups(masked, monkeypatch):
+    leaves = tensors(40, 40)
+    span = Span(
+        torch.zeros(2, 40, dtype=torch.int64), documents_BT=torch.arange(40).expand(2, 40) // 15 if masked else None
+    )
+    shared = attend(*leaves, span)
+    monkeypatch.setattr(module, "_kernel_knows_groups", lambda device, dtype, masked: False)
+    assert_equal(attend(*leaves, span), shared, leaves)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "masked", "knows"),
+    [
+        ("cpu", torch.float32, True, True),
+        ("cuda", torch.bfloat16, False, True),
+        ("cuda", torch.bfloat16, True, False),
+        ("cuda", torch.float32, False, False),
+    ],
+)
+def test_only_flash_knows_groups_on_cuda(device, dtype, masked, knows):
+    assert module._kernel_knows_groups(device, dtype, masked=masked) == knows
