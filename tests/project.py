@@ -61,6 +61,11 @@ class Project:
         shutil.copytree(self.root, root, symlinks=True)
         return Project(root)
 
+    def clone(self, root: Path) -> Project:
+        """What git has of it: no results."""
+        _must(self.run("git", "clone", "-q", str(self.root), str(root)))
+        return Project(root)
+
     def write(self, files: dict[str, str]) -> None:
         for name, text in files.items():
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import STAGES, Project, kill, raw
+from tests.project import STAGES, Project, kill
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_anywhere_and_taken_up_it_ends_in_the_same_bytes(reproduced: Project, tmp_path: Path, seed: int) -> None:
-    project = Project.make(tmp_path / "project", raw())
+    project = reproduced.clone(tmp_path / "project")
     chance = random.Random(seed)
     for _ in range(6):
         process = project.start("dvc", "repro")

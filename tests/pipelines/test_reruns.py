@@ -189,22 +189,18 @@ def test_back_to_what_ran_before_nothing_is_computed(ready: Project, edits: list
 
 @pytest.mark.slow
 def test_two_fresh_clones_give_the_same_bytes(reproduced: Project, tmp_path: Path) -> None:
-    clone = tmp_path / "elsewhere"
-    reproduced.run("git", "clone", "-q", str(reproduced.root), str(clone))
-    other = Project(clone)
+    other = reproduced.clone(tmp_path / "elsewhere")
     assert other.repro().stages == list(STAGES)
     assert other.outputs() == reproduced.outputs()
     assert other.read("dvc.lock") == reproduced.read("dvc.lock")
 
 
 def test_what_was_pushed_is_pulled_and_not_made_again(ready: Project, tmp_path: Path) -> None:
-    remote, clone = tmp_path / "remote", tmp_path / "elsewhere"
-    assert ready.dvc("remote", "add", "-d", "here", str(remote)).code == 0
-    assert ready.dvc("push").code == 0
-    ready.run("git", "add", "-A")
-    ready.run("git", "commit", "-q", "-m", "results")
-    ready.run("git", "clone", "-q", str(ready.root), str(clone))
-    other = Project(clone)
+    for command in (["remote", "add", "-d", "here", str(tmp_path / "remote")], ["push"]):
+        assert ready.dvc(*command).code == 0
+    for command in (["add", "-A"], ["commit", "-q", "-m", "results"]):
+        assert ready.run("git", *command).code == 0
+    other = ready.clone(tmp_path / "elsewhere")
     assert other.dvc("pull").code == 0
     assert other.repro().stages == []
     assert other.outputs() == ready.outputs()
