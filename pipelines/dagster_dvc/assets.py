@@ -68,7 +68,7 @@ def _define(project: Project, catalogue: Catalogue, stage: Stage) -> dg.AssetsDe
         name=re.sub(r"\W", "_", name),
         specs=[_spec(project, catalogue, stage, output) for output in catalogue.assets(stage)],
         pool=translator.pool(stage),
-        op_tags={PRIORITY_TAG: str(len(catalogue.dependants(stage)))},
+        op_tags={PRIORITY_TAG: str(-catalogue.order.index(name))},  # so that a whole run writes the same dvc.lock
     )
     def run_stage(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         yield from _materialize(context, root, name, translator)

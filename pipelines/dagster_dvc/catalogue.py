@@ -55,15 +55,24 @@ class Catalogue:
     def prerequisites(self, stage: Stage) -> list[str]:
         """The stages that write the details which this one reads, after those that they need in turn."""
         names: list[str] = []
-        for path in self._hidden(stage):
-            for output, writer in self._writer.items():
-                if overlaps(path, output) and writer.name != stage.name:
-                    names += [*self.prerequisites(writer), writer.name]
+        for writer in self._writers(stage, self._hidden(stage)):
+            names += [*self.prerequisites(writer), writer.name]
         return list(dict.fromkeys(names))
 
-    def dependants(self, stage: Stage) -> list[str]:
-        """The stages that need details which this one writes: in a run of all it goes before them."""
-        return [name for name, other in self.stages.items() if stage.name in self.prerequisites(other)]
+    @cached_property
+    def order(self) -> list[str]:
+        """The names of the stages in the order in which ``dvc repro`` takes them, and writes them into dvc.lock."""
+        found: dict[str, None] = {}
+
+        def visit(stage: Stage) -> None:
+            if stage.name not in found:
+                for writer in () if stage.frozen else self._writers(stage, stage.inputs):
+                    visit(writer)
+                found[stage.name] = None
+
+        for stage in self.stages.values():
+            visit(stage)
+        return list(found)
 
     def code_version(self, stage: Stage, project: Project) -> str:
         """Of what is declared and lies there now: `recorded_version` exactly when dvc would find nothing changed."""
@@ -88,6 +97,11 @@ class Catalogue:
         """The version of the asset at `path` that dvc.lock says `stage` read."""
         recorded = stage.recorded.inputs.get(path) if stage.recorded else None
         return recorded or self.data_version(path)
+
+    def _writers(self, stage: Stage, paths: Iterable[str]) -> list[Stage]:
+        """The other stages that write at `paths`, in the order of these."""
+        found = [writer for path in paths for output, writer in self._writer.items() if overlaps(path, output)]
+        return [writer for writer in found if writer.name != stage.name]
 
     def _is_asset(self, stage: Stage, output: Output) -> bool:
         """A metric that another stage reads is data to it, unless a hint says otherwise."""

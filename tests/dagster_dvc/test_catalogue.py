@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import dagster as dg
@@ -110,6 +111,18 @@ def test_the_writer_of_a_detail_comes_first(ran: Toy) -> None:
         "train": ["settings"],
         "judge": [],
     }
+
+
+def test_the_order_is_that_of_dvc(tmp_path: Path) -> None:
+    reads = {"late": ["raw.txt", "b.txt", "a.txt"], "a": [], "c": ["a.txt"], "b": ["c.txt"], "lone": []}
+    stages = [
+        f"  {name}:\n    cmd: echo {name} > {name}.txt\n    deps: [{', '.join(deps)}]\n    outs: [{name}.txt]\n"
+        for name, deps in reads.items()
+    ]
+    toy = Toy.make(tmp_path, pipeline="stages:\n" + "".join(stages).replace("    deps: []\n", ""))
+    toy.dvc("repro")
+    ran = re.findall(r"^  (\w+):$", toy.lock, re.MULTILINE)
+    assert catalogue(toy).order == ran == ["a", "c", "b", "late", "lone"]
 
 
 def test_what_never_ran_has_no_version(tmp_path: Path) -> None:
