@@ -193,7 +193,8 @@ def _no_option(family: Family, kind: str, option: str) -> str:
     known = list(family.options(kind).model_fields)
     takes = f"which takes {', '.join(known)}" if known else "which takes none"
     others = [name for name in family.names() if option in family.options(name).model_fields]
-    hint = f" ({', '.join(others)} has it)" if others else suggestion(option, known)
+    have = "has" if len(others) == 1 else "have"
+    hint = f" ({', '.join(others)} {have} it)" if others else suggestion(option, known)
     return f"is not an option of {kind}, {takes}{hint}"
 
 

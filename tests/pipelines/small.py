@@ -28,7 +28,7 @@ def produce(job: work.Job) -> None:
         while Path("hold").exists():
             time.sleep(0.01)
         if Path("slow").exists():
-            time.sleep(0.05)
+            time.sleep(0.2)
         if Path("full").exists():
             Path("/dev/full").write_text("x")
         lines.append(late.turn(path.read_text(), times=TURNS))
