@@ -14,6 +14,8 @@ not be carried stays where it is, and the next one to come by carries it.
     opening      what a run says of itself at its start: identity, parameters, data, commit, platform
     delivery     the process that carries notes to MLflow
     store        MLflow itself: where it is, and one run for each identity
+    limits       what it takes: names, lengths, numbers
+    leaderboard  how its page shows the candidates
     rebuilding   runs that are missing, made again from what the stages wrote: `missing`, `rebuild`, `rebuild_apart`
 
 A *candidate* is one work of `pretrain`. Its run is found by the work's content hash, in a tag, wherever the result came
@@ -25,13 +27,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipelines.tracking.following import Run, follow, is_on
+    from pipelines.tracking.leaderboard import LEADERBOARD
     from pipelines.tracking.rebuilding import missing, rebuild, rebuild_apart
-    from pipelines.tracking.store import LEADERBOARD
 
 __all__ = ["LEADERBOARD", "Run", "follow", "is_on", "missing", "rebuild", "rebuild_apart"]
 
 _HOMES = {
-    "LEADERBOARD": "pipelines.tracking.store",
+    "LEADERBOARD": "pipelines.tracking.leaderboard",
     "Run": "pipelines.tracking.following",
     "follow": "pipelines.tracking.following",
     "is_on": "pipelines.tracking.following",

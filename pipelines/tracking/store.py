@@ -5,16 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
-import math
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.tracking import leaderboard, limits
 from pipelines.tracking.notes import Record, home, place
 
 if TYPE_CHECKING:
@@ -25,13 +23,6 @@ EXPERIMENT = "lmmodel"
 IDENTITY = "lmmodel.identity"
 """The tag by which a run is found."""
 
-_VIEW = "leaderboard"
-LEADERBOARD = f"http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey={_VIEW}"
-"""Where `mlflow ui`, started in the project's folder, shows the candidates by what they came to."""
-
-_PARAMETER_LETTERS, _TAG_LETTERS, _KEY_LETTERS, _DIGEST_LETTERS = 6000, 8000, 250, 36  # MLflow's limits
-_BATCH = 100
-_METRICS_BATCH = 1000
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
@@ -71,7 +62,7 @@ class Store:
     def __init__(self, root: Path | None = None) -> None:
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        self._root = root
+        self._root = home(root)  # now: the clone of a queued experiment is deleted when it is done
         self.uri = uri(root)
         with self._alone():
             self._client = self._connect()
@@ -92,9 +83,9 @@ class Store:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             # Beside a local database, artifacts are local files too, wherever `mlflow ui` is started.
-            artifacts = home(self._root) / ".lmmodel" / "artifacts"
+            artifacts = self._root / ".lmmodel" / "artifacts"
             location = artifacts.as_uri() if self.uri.startswith("sqlite") else None
-            made: str = self._client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS)
+            made: str = self._client.create_experiment(name, artifact_location=location, tags=leaderboard.tags())
             return made
         if found.lifecycle_stage == LifecycleStage.DELETED:
             self._client.restore_experiment(found.experiment_id)
@@ -169,23 +160,24 @@ class Store:
         from mlflow.entities import Param
 
         run_id = run.info.run_id
-        told = {_key(key): _cut(value, _PARAMETER_LETTERS) for key, value in begin["parameters"].items()}
+        given = begin["parameters"]
+        told = {limits.key(key): limits.cut(value, limits.PARAMETER_LETTERS) for key, value in given.items()}
         missing = [Param(key, value) for key, value in told.items() if key not in run.data.params]
-        for batch in _batches(missing, _BATCH):
+        for batch in limits.batches(missing, limits.PARAMETERS_AT_ONCE):
             self._client.log_batch(run_id, params=batch)
         self._client.update_run(run_id, name=begin["name"])
         nested = {"mlflow.parentRunId": candidate} if candidate else {}
         self.tag(run_id, {"lmmodel.stage": begin["stage"], **nested, **begin["tags"]})
         self._client.log_inputs(run_id, [_dataset(item) for item in begin["data"]])
-        if any(len(value) > _PARAMETER_LETTERS for value in begin["parameters"].values()):
-            self._client.log_dict(run_id, begin["parameters"], "parameters.json")
+        if any(len(value) > limits.PARAMETER_LETTERS for value in given.values()):
+            self._client.log_dict(run_id, given, "parameters.json")
 
     def tag(self, run_id: str, tags: dict[str, str]) -> None:
         """Tags, over those of the same name."""
         from mlflow.entities import RunTag
 
-        values = [RunTag(_key(key), _cut(value, _TAG_LETTERS)) for key, value in tags.items()]
-        for batch in _batches(values, _BATCH):
+        values = [RunTag(limits.key(key), limits.cut(value, limits.TAG_LETTERS)) for key, value in tags.items()]
+        for batch in limits.batches(values, limits.PARAMETERS_AT_ONCE):
             self._client.log_batch(run_id, tags=batch)
 
     def log(self, run: Tracked, points: Iterable[Record]) -> None:
@@ -195,10 +187,10 @@ class Store:
         new = [
             Metric(key, float(value), point["time_ms"], point["step"])
             for point in points
-            for key, value in ((_key(name), value) for name, value in point["metrics"].items())
+            for key, value in ((limits.key(name), value) for name, value in point["metrics"].items())
             if point["step"] > run.reached.get(key, -1)
         ]
-        for batch in _batches(new, _METRICS_BATCH):
+        for batch in limits.batches(new, limits.METRICS_AT_ONCE):
             self._client.log_batch(run.run_id, metrics=batch)
         for metric in new:
             run.reached[metric.key] = max(metric.step, run.reached.get(metric.key, -1))
@@ -206,19 +198,18 @@ class Store:
 
     def figures(self, run: Tracked, figures: dict[str, Any], time_ms: int) -> None:
         """Numbers of the whole run; those of a nested run also stand in its candidate, below the stage's word."""
-        numbers = dict(_numbers(figures))
+        numbers = dict(limits.numbers(figures))
         self._set(run, run.run_id, numbers, time_ms)
         if run.candidate:
-            self._set(
-                run, run.candidate, {_key(f"{run.stage}/{key}"): value for key, value in numbers.items()}, time_ms
-            )
+            risen = {f"{run.stage}/{key}": value for key, value in numbers.items() if not key.endswith("_interval")}
+            self._set(run, run.candidate, {limits.key(key): value for key, value in risen.items()}, time_ms)
 
     def _set(self, run: Tracked, run_id: str, numbers: dict[str, float], time_ms: int) -> None:
         from mlflow.entities import Metric
 
         changed = {key: value for key, value in numbers.items() if run.figures.get((run_id, key)) != value}
         metrics = [Metric(key, value, time_ms, run.reached.get(key, 0)) for key, value in changed.items()]
-        for batch in _batches(metrics, _METRICS_BATCH):
+        for batch in limits.batches(metrics, limits.METRICS_AT_ONCE):
             self._client.log_batch(run_id, metrics=batch)
         run.figures |= {(run_id, key): value for key, value in changed.items()}
 
@@ -251,60 +242,9 @@ def is_hopeless(error: Exception) -> bool:
     return getattr(error, "error_code", "") in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 
 
-_COLUMNS = (
-    "metrics.`validation_bits_per_byte`",
-    "metrics.`parameters`",
-    "metrics.`flops`",
-    "metrics.`tokens_per_second`",
-    "metrics.`evaluate/pretrain.documents_bits_per_byte.bits_per_byte`",
-    "metrics.`evaluate/finetune.dialogues_choice.acc`",
-    "metrics.`evaluate/finetune.dialogues_answer.chrf`",
-    "params.`seed`",
-    "params.`pretrain.budget.tokens`",
-)
-_EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",
-    "mlflow.experiment.primaryMetric.name": "validation_bits_per_byte",
-    "mlflow.experiment.primaryMetric.greaterIsBetter": "False",
-    # A view that MLflow's page opens by its name, as it would one that a person has shared.
-    f"mlflow.sharedViewState.{_VIEW}": json.dumps(
-        {
-            "selectedColumns": _COLUMNS,
-            "searchFilter": "tags.`lmmodel.stage` = 'pretrain'",
-            "orderByKey": "metrics.`validation_bits_per_byte`",
-            "orderByAsc": True,
-        }
-    ),
-}
-
-
 def _dataset(item: dict[str, str]) -> Any:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     source = json.dumps({"uri": item["name"]})
-    dataset = Dataset(item["name"], item["digest"][:_DIGEST_LETTERS], source_type="local", source=source)
+    dataset = Dataset(item["name"], item["digest"][: limits.DIGEST_LETTERS], source_type="local", source=source)
     return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", item["context"])])
-
-
-def _numbers(figures: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """The finite numbers in nested figures; MLflow's page makes a section of what stands before a slash."""
-    for key, value in figures.items():
-        if isinstance(value, dict):
-            yield from _numbers(value, f"{prefix}{key}/")
-        elif isinstance(value, int | float) and math.isfinite(value):
-            yield _key(f"{prefix}{key}"), float(value)
-
-
-def _key(name: str) -> str:
-    """A name that MLflow takes."""
-    return re.sub(r"[^\w.\- :/]", "_", name)[:_KEY_LETTERS]
-
-
-def _cut(text: str, letters: int) -> str:
-    return text if len(text) <= letters else text[: letters - 1] + "…"
-
-
-def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
-    stream = iter(items)
-    while batch := list(islice(stream, size)):
-        yield batch

@@ -85,7 +85,7 @@ def result(stage: paths.Stage, metrics: dict[str, Any]) -> None:
 
 def summary() -> report.Summary:
     """What an evaluation found, in short."""
-    per_byte, choice = "documents_bits_per_byte.bits_per_byte", "dialogues_choice.acc"
+    per_byte, choice = (".".join(place) for place in list(report.HEADS)[:2])
     told: dict[str, dict[str, tuple[float, float | None]]] = {
         "finetune": {per_byte: (1.971, 0.05), choice: (0.582, 0.048)},
         "pretrain": {per_byte: (1.914, 0.05), choice: (0.315, 0.046)},

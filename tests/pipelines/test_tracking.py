@@ -323,7 +323,7 @@ def test_a_followed_work_and_its_rebuilt_twin_are_the_same_run(finished: Path, e
     assert tuned.data.params["kept"] == "1"
 
 
-def settle(seconds: float = 60) -> None:
+def settle(seconds: float = 300) -> None:
     """Until all notes are carried."""
     end = time.monotonic() + seconds
     while list(place().glob("[0-9]*")):

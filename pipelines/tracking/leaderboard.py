@@ -1,0 +1,31 @@
+"""The table of candidates, best first, as a view that MLflow's page opens by its name."""
+
+from __future__ import annotations
+
+import json
+
+from pipelines.tracking.opening import CANDIDATE
+
+_VIEW = "leaderboard"
+LEADERBOARD = f"http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey={_VIEW}"
+"""Where `mlflow ui`, started in the project's folder, shows the candidates by what they came to."""
+
+
+def tags() -> dict[str, str]:
+    """How MLflow's page shows the experiment: as trainings, and the candidates in a view that it opens by its name."""
+    from lmmodel.inference.report import HEADS
+
+    judged = [f"evaluate/{model}.{task}.{metric}" for task, metric in HEADS for model in ("pretrain", "finetune")]
+    metrics = ("validation_bits_per_byte", *judged, "parameters", "flops", "tokens_per_second")
+    view = {
+        "selectedColumns": [*(f"metrics.`{name}`" for name in metrics), "params.`seed`"],
+        "searchFilter": f"tags.`lmmodel.stage` = '{CANDIDATE}'",
+        "orderByKey": "metrics.`validation_bits_per_byte`",
+        "orderByAsc": True,
+    }
+    return {
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.experiment.primaryMetric.name": "validation_bits_per_byte",
+        "mlflow.experiment.primaryMetric.greaterIsBetter": "False",
+        f"mlflow.sharedViewState.{_VIEW}": json.dumps(view),
+    }
