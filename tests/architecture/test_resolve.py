@@ -121,8 +121,8 @@ def test_every_shipped_design_builds_at_width_64_and_gives_its_published_size(na
 @pytest.mark.parametrize(
     ("design", "message"),
     [
-        ("  design: lama3\n", "params.yaml:6: model.design 'lama3' is not one of gpt2, llama3"),
-        ("  design: 3\n", "params.yaml:6: model.design should be parts, or the name of a design: gpt2, llama3"),
+        ("  design: lama3\n", "params.yaml:6: model.design 'lama3' is not one of bloom, deepseek_v3"),
+        ("  design: 3\n", "params.yaml:6: model.design should be parts, or the name of a design: bloom, deepseek_v3"),
         ("  design: /tmp/x.yaml\n", "params.yaml:6: model.design '/tmp/x.yaml' should be a file experiments/....yaml"),
         ("  design: experiments/x.yaml\n", "params.yaml:6: model.design 'experiments/x.yaml' does not exist here."),
         ("  design: {like: 3}\n", "params.yaml:6: model.design.like should be the name of a design"),
