@@ -5,6 +5,7 @@ BIN := .venv/bin
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
 
 .PHONY: run test test-slow check format lock schema figures clean
 .DEFAULT_GOAL := run
@@ -15,6 +16,7 @@ export DVC_NO_ANALYTICS := 1
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(None if ok else "lmmodel needs Python 3.11 to 3.13, and this is " + sys.version.split()[0] + ": make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@grep -q MLFLOW_DISABLE_TELEMETRY $(BIN)/activate || echo "export MLFLOW_DISABLE_TELEMETRY=true DVC_NO_ANALYTICS=1 DO_NOT_TRACK=1 DAGSTER_DISABLE_TELEMETRY=1" >> $(BIN)/activate
 	@touch $@
 
 # Train, fine-tune and evaluate what params.yaml describes, or whatever of it is out of date.
