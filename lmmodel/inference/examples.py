@@ -121,13 +121,13 @@ def _answer(item: Dialogue) -> str:
 
 
 def _question(item: Dialogue) -> Row:
-    """What stands before the answer: with its roles, and as plain text that ends in a line of its own."""
+    """What stands before the answer: with its roles, and as plain text, a line for each message."""
     before = item.messages[:-1]
     return {
         "id": item.id,
         "group": item.group,
         "sort": item.task,
-        "text": "".join(f"{message.content}\n" for message in before),
+        "text": "\n".join(message.content for message in before),
         "dialogue": [{"role": message.role, "content": message.content} for message in before],
     }
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 DIALOGUE = "dialogue"
 """The field of a task's rows that holds the messages before the answer."""
 
+_LINE = "\n"  # stands before an answer in plain text, and nowhere in a dialogue
 _TOKENS = 256  # to generate where a task does not say
 
 
@@ -101,7 +102,8 @@ class LanguageModel(TemplateLM):
             if messages is None:
                 pairs.append((request.args, *self._encode_pair(context, continuation)))
             else:  # a role token ends the prompt: nothing merges across it
-                pairs.append((request.args, prompt(self.tokenizer, messages), self.tokenizer.encode(continuation)))
+                answer = self.tokenizer.encode(continuation.removeprefix(_LINE))
+                pairs.append((request.args, prompt(self.tokenizer, messages), answer))
         return self._loglikelihood_tokens(pairs)
 
     def _loglikelihood_tokens(

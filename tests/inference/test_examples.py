@@ -88,7 +88,7 @@ def test_without_any_answer_the_task_to_leave_out_is_named():
 def test_a_question_of_many_turns_keeps_its_roles_and_reads_as_lines():
     turns = (Message("system", "S"), Message("user", "Q"), Message("assistant", "A"), Message("user", "R"))
     (row,) = examples.answers([Dialogue("d", "g", "talk", (*turns, Message("assistant", "T")))], count=1)
-    assert row["text"] == "S\nQ\nA\nR\n"
+    assert row["text"] == "S\nQ\nA\nR"
     assert [(said["role"], said["content"]) for said in row["dialogue"]] == list(turns)
     assert row["answer"] == "T"
 

@@ -60,7 +60,7 @@ def figure(verdict: Verdict, task: str, metric: str) -> float:
 
 def start(known: LanguageModel, row) -> list[int]:
     if not known.roles:
-        return known.tok_encode(row["text"])
+        return known.tok_encode(row["text"] + "\n")
     return prompt(known.tokenizer, [Message(**said) for said in row["dialogue"]])
 
 
@@ -79,7 +79,7 @@ def likelihoods(known: LanguageModel, before: list[int] | None, context: str, ch
         if before is not None:
             passages.append(Passage([*before, *known.tokenizer.encode(choice)], len(before)))
         else:
-            first, then = known._encode_pair(context, choice)
+            first, then = known._encode_pair(context, f"\n{choice}")
             passages.append(Passage([*first, *then], len(first)))
     return [part.nats for part in score(known.model, passages)]
 

@@ -153,18 +153,21 @@ def test_drawn_texts_depend_on_the_seed_alone():
     assert first[0] != first[1]
 
 
-MESSAGES = [{"role": "user", "content": "a foot in the"}]
+MESSAGES = [{"role": "user", "content": "a game"}]
 
 
 def test_a_model_that_knows_roles_meets_a_dialogue_as_it_was_trained():
     known = language_model("bpe", roles=True)
     ids = prompt(known.tokenizer, [Message(**message) for message in MESSAGES])
     answer = known.tokenizer.encode("game")
-    told = asked("loglikelihood", "a foot in the\n", "game", doc={"dialogue": MESSAGES})
+    told = asked("loglikelihood", "a foot in the", "\ngame", doc={"dialogue": MESSAGES})
     assert known.loglikelihood([told])[0][0] == pytest.approx(directly(known, [*ids, *answer], len(ids))[0], abs=1e-4)
+    alone = asked("loglikelihood", "", "\ngame", doc={"dialogue": MESSAGES})  # an answer by itself
+    whole = [known.tokenizer.begin, known.tokenizer.assistant, *answer]
+    assert known.loglikelihood([alone])[0][0] == pytest.approx(directly(known, whole, 2)[0], abs=1e-4)
     told = asked("generate_until", "a foot in the\n", wish(), doc={"dialogue": MESSAGES})
     (expected,) = generate(known.model, [ids], tokens=30, stop=known.tokenizer.special.values())
-    assert known.generate_until([told]) == [known.tokenizer.decode(expected)]
+    assert known.generate_until([told]) == [known.tokenizer.decode(expected)] != [""]
 
 
 def test_a_model_that_does_not_know_roles_meets_the_same_dialogue_as_text():
