@@ -154,7 +154,10 @@ def tidy() -> None:
     markers = sorted(WORK.glob("*/*/finished.json"))
     if not markers or not paths.LOCK.is_file():
         return
-    lock = document.read(paths.LOCK).data.get("stages", {})
+    try:
+        lock = document.read(paths.LOCK).data.get("stages", {})
+    except Refusal:  # another dvc is just writing it, in place: the next stage will see it whole
+        return
     for marker in markers:
         stage = paths.stages().get(marker.parent.parent.name)
         if stage and (scratch := Scratch(stage, marker.parent.name)).recorded(lock):

@@ -43,7 +43,17 @@ class Standing:
 
 def lock() -> Lock:
     """The stages of `dvc.lock`; empty where nothing ever ran."""
-    return _parsed(paths.LOCK.read_text(encoding="utf-8")) if paths.LOCK.is_file() else {}
+    text = paths.LOCK.read_text(encoding="utf-8") if paths.LOCK.is_file() else ""
+    return _parsed(text) if text.strip() else {}
+
+
+def is_legible() -> bool:
+    """Whether `dvc.lock` can be read; dvc writes it in place, and may be killed at that moment."""
+    try:
+        lock()
+    except Refusal:
+        return False
+    return True
 
 
 @lru_cache(maxsize=2)
@@ -51,7 +61,7 @@ def _parsed(text: str) -> Lock:
     try:
         stages: Lock = document.parse(text, name=str(paths.LOCK)).data.get("stages", {})
     except Refusal as refusal:
-        raise Refusal(f"{refusal}; `git checkout {paths.LOCK}` brings back the one that was committed") from None
+        raise Refusal(f"{refusal}; `lmmodel run` mends one that was cut short when a dvc was killed") from None
     return stages
 
 

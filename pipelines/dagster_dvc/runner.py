@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from pipelines.dagster_dvc import graph, turn
+from pipelines.dagster_dvc import graph, lockfile, turn
 
 Outcome = Literal["executed", "restored", "unchanged"]
 
@@ -100,6 +100,7 @@ class Run:
             return
         try:
             yield from turn.await_turn(self._root, [])  # while somebody writes, nobody can tell what the stages are
+            yield from lockfile.mend(self._root)
             declared = graph.settled(self._root)
         except turn.BookError as error:
             raise DvcError(1, [str(error)]) from None

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from pipelines import parameters, standing
-from pipelines.dagster_dvc import runner
+from pipelines.dagster_dvc import lockfile, runner
 from pipelines.pages import plan, report
 
 
@@ -23,7 +24,10 @@ def show(told: argparse.Namespace) -> None:
 
     Whether there is anything to do, DVC decides. Where there seems to be nothing, the page is made while DVC looks.
     """
-    found, before = standing.survey(parameters.read()), standing.lock()
+    declared = parameters.read()
+    if not standing.is_legible():
+        print("\n".join(lockfile.mend(Path())), flush=True)
+    found, before = standing.survey(declared), standing.lock()
     if not all(item.is_current for item in found):
         print("\n".join([*plan.page(found), ""]), flush=True)
     with runner.started(".") as run, ThreadPoolExecutor(1) as meanwhile:
