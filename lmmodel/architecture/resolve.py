@@ -13,9 +13,10 @@ from typing import Annotated, Any
 from pydantic import ValidationError
 
 from lmmodel.architecture.declaration import Check, Declaration, Embedding, Head, Initial, Layer
-from lmmodel.architecture.families import ATTENTION, PARTS, POSITION
+from lmmodel.architecture.families import PARTS
 from lmmodel.architecture.pattern import order
 from lmmodel.architecture.sizes import Sizes
+from lmmodel.architecture.together import go_together
 from lmmodel.architecture.told import Told
 from lmmodel.params.document import Document, Keys, read
 from lmmodel.params.kinds import OWN_FOLDER, Chosen, choose
@@ -217,7 +218,7 @@ def _layer(told: Told, name: str, sizes: Sizes, index: int) -> Layer:
         _check_parts(change)
         told = _merged(told, change)
     parts = _parts(told, sizes)
-    _go_together(told, parts)
+    go_together(told, parts, sizes)
     return Layer(**parts)
 
 
@@ -251,28 +252,3 @@ def _section(told: Told, key: str, settings: type[Section]) -> Section:
     except ValidationError as error:
         document, place = _document_of(told, (key, *error.errors()[0]["loc"]), len(error.errors()[0]["loc"]))
         raise refusal(error, document, place, settings, inner.data) from None
-
-
-_ACTS = {"scores": "adds to attention scores", "queries and keys": "turns queries and keys"}
-
-
-def _go_together(told: Told, parts: dict[str, Chosen]) -> None:
-    """Refuse a position that the layer's attention has no use for; decided by what the two kinds declare."""
-    position, attention = parts["position"], parts["attention"]
-    acts_on = POSITION.declares(position.kind, "acts_on", position.file)
-    honours = ATTENTION.declares(attention.kind, "honours", attention.file)
-    if acts_on in ("nothing", "embedding") or acts_on in honours:
-        return
-    if ATTENTION.declares(attention.kind, "orders_itself", attention.file, default=False):
-        return
-    fitting = [name for name in POSITION.names() if POSITION.declares(name, "acts_on") in {*honours, *_FREE}]
-    document, place = told.place(("attention",))
-    where = f" (line {document.line(place)})" if document.line(place) else ""
-    raise told.refuse(
-        ("position",),
-        f"'{position.kind}' {_ACTS[acts_on]}, and attention '{attention.kind}'{where} has no use for that. "
-        f"With '{attention.kind}' go {', '.join(fitting)}",
-    )
-
-
-_FREE = ("nothing", "embedding")

@@ -10,6 +10,7 @@ import math
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from lmmodel.params.document import Document, Keys
@@ -185,11 +186,16 @@ def _is_number(text: str) -> bool:
 def _siblings(settings: type[BaseModel], path: Keys) -> list[str]:
     """The keys that the section at `path` below `settings` knows."""
     for part in path:
-        field = settings.model_fields.get(str(part))
+        field = _by_key(settings).get(str(part))
         inner = [a for a in _members(field.annotation) if _is_settings(a)] if field else []
         if inner:
             settings = inner[0]
-    return list(settings.model_fields)
+    return list(_by_key(settings))
+
+
+def _by_key(settings: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of `settings` by what a person writes for them: an alias where there is one."""
+    return {field.alias or name: field for name, field in settings.model_fields.items()}
 
 
 def _members(annotation: Any) -> list[Any]:

@@ -233,3 +233,73 @@ def test_changing_to_a_number_leaves_the_ratio_that_was_there():
     assert told.attention.options.kv_heads == 2
     assert told.feed_forward.options.hidden == 512
     assert "not both" in refused("  design: {attention: {kind: multi_head, kv_heads: 2, queries_per_kv: 2}}\n")
+
+
+INHERITED = """
+from lmmodel.architecture.attention.multi_head import Attention as MultiHead
+from lmmodel.params.settings import Settings
+
+class Options(Settings):
+    pass
+
+class Attention(MultiHead):
+    pass
+"""
+SAYS_NOTHING = """
+from torch import nn
+from lmmodel.params.settings import Settings
+
+class Options(Settings):
+    pass
+
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Writes experiments/mine.py in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").mkdir()
+    return (tmp_path / "experiments" / "mine.py").write_text
+
+
+def test_what_a_mixer_inherits_counts_as_declared(own):
+    own(INHERITED)
+    told = declared("  design: {attention: experiments/mine.py, position: alibi}\n")
+    assert told.layers[0].attention.kind == "experiments/mine.py"
+
+
+@pytest.mark.parametrize(
+    ("family", "member", "message"),
+    [
+        ("attention", "Attention", "model.design.attention 'experiments/mine.py' should say what it honours, such as"),
+        ("position", "Position", "model.design.position 'experiments/mine.py' should say acts_on, one of 'nothing', "),
+    ],
+)
+def test_a_kind_of_ones_own_that_does_not_say_what_goes_with_it_is_refused(own, family, member, message):
+    own(f"{SAYS_NOTHING}class {member}(nn.Module):\n    pass\n")
+    assert message in refused(f"  design: {{{family}: experiments/mine.py}}\n")
+
+
+def test_a_mixer_that_orders_itself_need_not_say_what_it_honours(own):
+    own(f"{SAYS_NOTHING}class Attention(nn.Module):\n    orders_itself = True\n")
+    assert declared("  design: {attention: experiments/mine.py}\n").depth == 6
+
+
+def test_the_part_of_a_head_that_latent_turns_is_held_against_the_position():
+    latent = "{kind: latent, rotary_width: 6}"
+    message = refused(f"  design: {{attention: {latent}, position: {{kind: rotary, fraction: 0.5}}}}\n")
+    assert "model.design.position 'rotary' with attention 'latent' turns pairs of numbers" in message
+    assert "fraction 0.5 of head width 6 is 3" in message
+
+
+@pytest.mark.parametrize("kind", ["multi_head", "differential"])
+def test_a_window_of_one_token_is_refused(kind):
+    assert "has a window of 1" in refused(f"  design: {{attention: {{kind: {kind}, window: 1}}}}\n")
+    told = declared(f"  design: {{attention: {{kind: {kind}, window_fraction: 0.001}}}}\n")
+    assert told.layers[0].attention.options.window == 2
+
+
+def test_a_window_of_one_token_has_a_choice_where_there_is_a_sink():
+    told = declared("  design: {attention: {kind: multi_head, window: 1, sinks: true}}\n")
+    assert told.layers[0].attention.options.window == 1

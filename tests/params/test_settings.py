@@ -3,7 +3,7 @@
 from typing import Literal
 
 import pytest
-from pydantic import model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from lmmodel.params.document import parse
 from lmmodel.params.refusal import Refusal
@@ -20,7 +20,13 @@ class Budget(Settings):
         return self
 
 
+class Checked(Settings):
+    times: Count = 1
+
+
 class Section(Settings):
+    model_config = ConfigDict(serialize_by_alias=True)
+
     budget: Budget = Budget(tokens=1)
     precision: Literal["auto", "float32"] = "auto"
     micro: Count | Literal["auto"] = "auto"
@@ -28,6 +34,7 @@ class Section(Settings):
     part: Fraction = 0.5
     skip: Natural = 0
     words: Words = ()
+    checked: Checked = Field(default=Checked(), alias="validate")
 
 
 def section(text: str) -> Section:
@@ -58,6 +65,12 @@ def section(text: str) -> Section:
         ("words: one", "s.words 'one' should be a list"),
         ("words: [a, 3]", "s.words.1 3 should be a word"),
         ("skip: -1", "s.skip -1 should be at least 0"),
+        (
+            "valdate: {times: 2}",
+            "s.valdate is not a key here; there are budget, precision, micro, tied, part, skip, words, validate: "
+            "did you mean 'validate'?",
+        ),
+        ("validate: {time: 2}", "s.validate.time is not a key here; there are times: did you mean 'times'?"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_line_and_the_choices(text, message):

@@ -50,7 +50,9 @@ class Options(Settings):
             raise ValueError(f"has {sizes.heads} heads, which kv_heads {kv_heads} does not divide")
         window = self.window
         if self.window_fraction is not None:
-            window = max(1, round(self.window_fraction * sizes.context))
+            window = max(2, round(self.window_fraction * sizes.context))
+        if window == 1:
+            raise ValueError("has a window of 1: a token that sees itself alone has nothing to choose from; take 2")
         told = {"kv_heads": kv_heads, "queries_per_kv": None, "window": window, "window_fraction": None}
         return self.model_copy(update=told)
 

@@ -57,6 +57,10 @@ class Options(Settings):
         told = {"kv_rank": kv_rank, "query_rank": query_rank, "rotary_width": rotary_width}
         return self.model_copy(update={**told, "kv_rank_ratio": None, "query_rank_ratio": None, "rotary_ratio": None})
 
+    def positioned(self, sizes: Sizes) -> Sizes:
+        """What the position is told: a head is as wide as the part that turns."""
+        return sizes if self.rotary_width is None else replace(sizes, head_width=self.rotary_width)
+
 
 def _times(name: str, ratio: float, sizes: Sizes) -> int:
     width = ratio * sizes.head_width
@@ -89,7 +93,7 @@ class Attention(nn.Module):
         self.key = nn.Linear(told.kv_rank, inner, bias=False)
         self.value = nn.Linear(told.kv_rank, inner, bias=False)
         self.out = nn.Linear(inner, sizes.width, bias=False)
-        self.position = position(replace(sizes, head_width=told.rotary_width))
+        self.position = position(told.positioned(sizes))
 
     def forward(self, x_BTD: Tensor, span: Span) -> Tensor:
         """Each token of `x_BTD` mixed with what it sees."""

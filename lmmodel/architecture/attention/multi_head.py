@@ -51,7 +51,7 @@ class Options(Settings):
     value_residual: bool = False
 
     def complete(self, sizes: Sizes) -> Options:
-        """With kv_heads and window as numbers; ValueError where they do not fit the heads or one another."""
+        """With kv_heads and window as numbers; ValueError where they do not fit."""
         for number, ratio in (("kv_heads", "queries_per_kv"), ("window", "window_fraction")):
             if getattr(self, number) is not None and getattr(self, ratio) is not None:
                 raise ValueError(f"takes {number} or {ratio}, not both")
@@ -63,7 +63,9 @@ class Options(Settings):
             raise ValueError(f"has {sizes.heads} heads, which kv_heads {kv_heads} does not divide")
         window = self.window
         if self.window_fraction is not None:
-            window = max(1, round(self.window_fraction * sizes.context))
+            window = max(2, round(self.window_fraction * sizes.context))
+        if window == 1 and not self.sinks:
+            raise ValueError("has a window of 1: a token that sees itself alone has nothing to choose from; take 2")
         told = {"kv_heads": kv_heads, "queries_per_kv": None, "window": window, "window_fraction": None}
         return self.model_copy(update=told)
 

@@ -22,7 +22,7 @@ SIZES = Sizes(width=32, depth=2, heads=4, head_width=8, context=64)
         ({"queries_per_kv": 4}, 1, None),
         ({"window": 7}, 4, 7),
         ({"window_fraction": 0.25}, 4, 16),
-        ({"window_fraction": 0.0}, 4, 1),
+        ({"window_fraction": 0.0}, 4, 2),  # a window of 1 would leave nothing to choose from
     ],
 )
 def test_ratios_become_numbers(told, kv_heads, window):

@@ -1,0 +1,63 @@
+"""What of a layer goes together: decided by what each kind declares, never by a central list.
+
+A position says what it acts on; a mixer what it honours, that it orders itself, and what part of a head it hands over.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lmmodel.architecture.families import ATTENTION, POSITION
+from lmmodel.architecture.sizes import Sizes
+from lmmodel.architecture.told import Told
+from lmmodel.params.kinds import Chosen, Family
+
+_FREE = ("nothing", "embedding")
+_ACTS = {"scores": "adds to attention scores", "queries and keys": "turns queries and keys"}
+
+
+def go_together(told: Told, parts: dict[str, Chosen], sizes: Sizes) -> None:
+    """Refuse a position that the layer's attention has no use for, or that does not fit what the attention turns."""
+    position, attention = parts["position"], parts["attention"]
+    acts_on = declared(POSITION, position, "acts_on")
+    if acts_on not in (*_FREE, *_ACTS):
+        choices = ", ".join(f"'{choice}'" for choice in (*_FREE, *_ACTS))
+        raise told.refuse(("position",), f"'{position.kind}' should say acts_on, one of {choices}; it says {acts_on!r}")
+    if acts_on in _FREE or declared(ATTENTION, attention, "orders_itself"):
+        return
+    honours = declared(ATTENTION, attention, "honours")
+    if not isinstance(honours, frozenset):
+        example = 'frozenset({"queries and keys"})'
+        raise told.refuse(("attention",), f"'{attention.kind}' should say what it honours, such as {example}")
+    if acts_on not in honours:
+        raise told.refuse(("position",), _no_use(told, position, attention, acts_on, honours))
+    _fits(told, position, attention, sizes)
+
+
+def declared(family: Family, chosen: Chosen, name: str) -> Any:
+    """What a kind's class says `name` is: read off its file or, where it only inherits it, off the class itself."""
+    said = family.declares(chosen.kind, name, chosen.file)
+    if said is None and family.is_own(chosen.kind):
+        return getattr(family.load(chosen.kind, chosen.file), name, None)
+    return said
+
+
+def _no_use(told: Told, position: Chosen, attention: Chosen, acts_on: str, honours: frozenset[str]) -> str:
+    fitting = [name for name in POSITION.names() if POSITION.declares(name, "acts_on") in {*honours, *_FREE}]
+    document, place = told.place(("attention",))
+    where = f" (line {document.line(place)})" if document.line(place) else ""
+    return (
+        f"'{position.kind}' {_ACTS[acts_on]}, and attention '{attention.kind}'{where} has no use for that. "
+        f"With '{attention.kind}' go {', '.join(fitting)}"
+    )
+
+
+def _fits(told: Told, position: Chosen, attention: Chosen, sizes: Sizes) -> None:
+    """A mixer that turns only a part of each head says how wide that is: `Options.positioned(sizes)`."""
+    positioned = getattr(attention.options, "positioned", None)
+    if positioned is None:
+        return
+    try:
+        position.options.complete(positioned(sizes))
+    except ValueError as error:
+        raise told.refuse(("position",), f"'{position.kind}' with attention '{attention.kind}' {error}") from None
