@@ -4,8 +4,7 @@ The closure is *static*: files are read, never run. Imports inside functions cou
 (they never run). What ends up in `sys.modules` would be the wrong answer: it holds the checker, differs between
 machines, misses what is imported late, and needs torch.
 
-A module's hash is taken of its syntax tree without comments, formatting, positions, docstrings and the parts that never
-run, written in one spelling for every Python from 3.11 to 3.13: `ast.dump` differs between them, and holds docstrings.
+A module's hash is taken of its syntax tree as `canonical` spells it.
 
 - A data file that code reads is named by the module that reads it: `DATA_FILES = ("tasks/*.yaml",)`, globs relative to
   the module's folder.
@@ -18,24 +17,28 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from lmmodel.params.refusal import Refusal
+from pipelines import canonical
+from pipelines.remembered import Memory
 
 CODE = ("lmmodel", "pipelines", "experiments")
 """The packages that DVC watches; whatever a result depends on lies in them or comes from outside the project."""
 
 REPORTING = (
+    "pipelines.canonical",
     "pipelines.gate",
     "pipelines.interpreter",
     "pipelines.paths",
     "pipelines.parameters",
     "pipelines.record",
+    "pipelines.remembered",
     "pipelines.scratch",
     "pipelines.tracking",
     "pipelines.watching",
@@ -68,6 +71,7 @@ def closure(modules: Iterable[str], root: Path = Path()) -> dict[str, str]:
         found[name] = source.hash
         found |= _data(source.data_files, path.parent, root)
         waiting += _reached(source, root)
+    _MEMORY.keep()
     return dict(sorted(found.items()))
 
 
@@ -110,9 +114,35 @@ class _Source:
     homes: dict[str, str]
 
 
+_MEMORY = Memory(Path(".lmmodel/sources.json"))
+
+
 @lru_cache(maxsize=1024)
 def _read(content: bytes, name: str, is_package: bool, path: str) -> _Source:
-    """Module `name`, whose file holds `content`; remembered by content, so that it is parsed once a process."""
+    """Module `name`, whose file holds `content`; remembered by content, so that it is parsed once."""
+    told = _MEMORY.recall(_key(content, name, is_package), lambda: _facts(content, name, is_package, path))
+    return _Source(
+        hash=told["hash"],
+        imports=tuple(_Import(*item) for item in told["imports"]),
+        attributes=frozenset(told["attributes"]),
+        data_files=tuple(told["data_files"]),
+        homes=told["homes"],
+    )
+
+
+def _key(content: bytes, name: str, is_package: bool) -> str:
+    """Of what is read, and of the reader."""
+    return hashlib.sha256(b"\0".join([_reader(), name.encode(), bytes([is_package]), content])).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _reader() -> bytes:
+    """These files, under this Python."""
+    return b"".join([Path(__file__).read_bytes(), Path(canonical.__file__).read_bytes(), sys.version.encode()])
+
+
+def _facts(content: bytes, name: str, is_package: bool, path: str) -> dict[str, Any]:
+    """A `_Source` as plain data."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError) as error:
@@ -121,13 +151,19 @@ def _read(content: bytes, name: str, is_package: bool, path: str) -> _Source:
     package = name if is_package else name.rpartition(".")[0]
     constants = _constants(tree)
     homes = constants.pop("_HOMES", {}) if is_package else {}
-    return _Source(
-        hash=_hash(tree, skip=("_HOMES", "__all__") if is_package else ()),
-        imports=tuple(_imports(tree, package)),
-        attributes=frozenset(node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)),
-        data_files=tuple(constants.get("DATA_FILES", ())),
-        homes=homes,
-    )
+    return {
+        "imports": [(item.module, item.name) for item in _imports(tree, package)],
+        "attributes": sorted({node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}),
+        "data_files": constants.get("DATA_FILES", ()),
+        "homes": homes,
+        "hash": canonical.tree_hash(_without(tree, ("_HOMES", "__all__") if is_package else ())),
+    }
+
+
+def _without(tree: ast.Module, names: tuple[str, ...]) -> ast.Module:
+    """The module without what it assigns to `names` at its top."""
+    kept = [node for node in tree.body if not any(_assigns(node, name) for name in names)]
+    return ast.Module(kept, tree.type_ignores)
 
 
 def _parents(name: str) -> list[str]:
@@ -166,20 +202,10 @@ def _walk(tree: ast.AST) -> Iterator[ast.AST]:
     while waiting:
         node = waiting.pop()
         yield node
-        if _never_runs(node):
+        if canonical.never_runs(node):
             waiting += node.orelse
         else:
             waiting += ast.iter_child_nodes(node)
-
-
-def _never_runs(node: ast.AST) -> TypeGuard[ast.If]:
-    """Whether `node` is an `if TYPE_CHECKING`, whose body only type checkers read."""
-    if not isinstance(node, ast.If):
-        return False
-    test = node.test
-    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
-        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
-    )
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:
@@ -251,56 +277,3 @@ def _data_hash(content: bytes, suffix: str) -> str:
         said = (type(event).__name__, *(getattr(event, key, None) for key in ("anchor", "tag", "value")))
         sha.update(ascii(said).encode())
     return sha.hexdigest()
-
-
-# --- the canonical tree
-
-_SILENT = frozenset(
-    {"lineno", "col_offset", "end_lineno", "end_col_offset", "ctx", "kind", "type_comment", "type_ignores"}
-)
-
-
-def _hash(tree: ast.Module, skip: tuple[str, ...]) -> str:
-    tree.body = [node for node in tree.body if not any(_assigns(node, name) for name in skip)]
-    words: list[str] = []
-    _spell(tree, words.append)
-    return hashlib.sha256("\n".join(words).encode("ascii")).hexdigest()
-
-
-def _spell(node: Any, say: Any) -> None:
-    """`node` as words: its type, then its fields that are not empty."""
-    if isinstance(node, ast.AST):
-        if _never_runs(node):
-            return _spell(node.orelse, say)
-        say(type(node).__name__)
-        for field in node._fields:
-            value = getattr(node, field, None)
-            if field not in _SILENT and value is not None and value != []:
-                say(field)
-                _spell(_text_parts(value) if isinstance(node, ast.JoinedStr) else value, say)
-        say(")")
-    elif isinstance(node, list):
-        for item in node:
-            if not _is_remark(item):
-                _spell(item, say)
-        say("]")
-    else:
-        say(f"{type(node).__name__} {node!a}")
-    return None
-
-
-def _is_remark(node: Any) -> bool:
-    """A docstring, or any other statement that is nothing but text."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-def _text_parts(parts: list[Any]) -> list[Any]:
-    """The parts of an f-string, their plain text joined: Pythons cut it differently, and 3.12 leaves empty ends."""
-    joined: list[Any] = []
-    for is_text, group in groupby(parts, key=lambda part: isinstance(part, ast.Constant)):
-        if is_text:
-            text = "".join(part.value for part in group)
-            joined += [ast.Constant(text)] if text else []
-        else:
-            joined += group
-    return joined

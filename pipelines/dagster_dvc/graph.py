@@ -83,6 +83,7 @@ class Project:
         self._repo = repo
         self._read: dict[str, DvcOutput] = {}
         self._found: dict[str, str | None] = {}
+        self._locks: dict[str, Mapping[str, Any]] = {}  # DVC would parse the file again for every stage
 
     @property
     def root(self) -> Path:
@@ -141,7 +142,7 @@ class Project:
         )
 
     def _recorded(self, stage: DvcStage, inputs: list[DvcOutput]) -> Recipe | None:
-        entry = _lock_entry(stage)
+        entry = self._lock_entry(stage)
         if entry is None:
             return None
         return Recipe(
@@ -149,6 +150,15 @@ class Project:
             entry.get("params", {}),
             {self._path(item): item.hash_info.value if item.hash_info else None for item in inputs},
         )
+
+    def _lock_entry(self, stage: DvcStage) -> Mapping[str, Any] | None:
+        """What dvc.lock holds of the stage; for a ``.dvc`` file, which is its own record, that it is there."""
+        if stage.cmd is None:
+            return {}
+        if stage.path not in self._locks:
+            self._locks[stage.path] = stage.dvcfile.lockfile_contents.get("stages", {})
+        entry: Mapping[str, Any] | None = self._locks[stage.path].get(getattr(stage, "name", ""))
+        return entry
 
     def _path(self, item: DvcOutput) -> str:
         return self._relative(item.fs_path) if item.protocol == "local" else str(item.def_path)
@@ -199,14 +209,6 @@ def _command(command: str | list[str] | None) -> str | tuple[str, ...] | None:
 
 def _declared(stage: DvcStage) -> dict[str, dict[str, Any]]:
     return {parameter.def_path: dict(parameter.read_params()) for parameter in stage.params}
-
-
-def _lock_entry(stage: DvcStage) -> dict[str, Any] | None:
-    """What dvc.lock holds of the stage; for a ``.dvc`` file, which is its own record, that it is there."""
-    if stage.cmd is None:
-        return {}
-    recorded = stage.dvcfile.lockfile_contents.get("stages", {})
-    return recorded.get(getattr(stage, "name", None))
 
 
 def _hints(meta: Mapping[str, Any] | None) -> Mapping[str, Any]:
