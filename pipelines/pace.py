@@ -1,83 +1,173 @@
-"""How fast this machine trains a design: a few real steps of it, tried now."""
+"""How fast this machine trains: real steps of a few small designs, timed once and remembered under `.lmmodel/`.
+
+From them come three rates (`lmmodel.learning.outlook`), and from those the pace of any design.
+"""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from lmmodel import folder
+from lmmodel.params.document import Document
 from lmmodel.params.refusal import Refusal
-from pipelines.parameters import Parameters
+from pipelines import paths
+from pipelines.scratch import write
 
 if TYPE_CHECKING:
+    from lmmodel.architecture.declaration import Declaration
+    from lmmodel.learning.outlook import Rates
     from lmmodel.learning.plan import Plan
+    from lmmodel.learning.rehearsal import Work
+    from lmmodel.learning.training import Training
     from lmmodel.text.batches import TokenBatch
 
-_STEPS = 2  # the faster counts; one before them warms up
-_PARTS = 2  # of a batch, computed one after the other
-_PATIENCE_SECONDS = 4.0  # on a machine that is busy with other things
-_MOST_FLOPS = 4e12  # of one trial step: some ten seconds on the slowest machine
-_MOST_BYTES = 4e9
+MACHINE = paths.OWN / "machine.json"
+"""What was measured here, by device, precision, threads and torch."""
+
+_VOCABULARY = 4096
+_STEPS = 12
+_PATIENCE_SECONDS = 6.0  # for one design; so that all together take at most half a minute
+
+SHAPES = {
+    "wide": ({"width": 512, "depth": 2, "heads": 8, "context": 256}, 4),
+    "middle": ({"width": 256, "depth": 4, "heads": 4, "context": 256}, 8),
+    "deep": ({"width": 128, "depth": 8, "heads": 4, "context": 128}, 8),
+    "narrow": ({"width": 64, "depth": 4, "heads": 2, "context": 64}, 1),
+}
+"""Designs whose steps are timed, each with its rows: more products, more of everything else, more kernels."""
 
 
 @dataclass(frozen=True)
-class Pace:
-    """Tokens that a training step digests in a second, with so many rows computed at once."""
+class Machine:
+    """This machine as a training meets it: rates, what tensors can have, and when that was measured."""
 
-    tokens_per_second: float
-    micro_sequences: int
     device: str
     precision: str
-    cores: int
+    threads: int
+    rates: Rates
+    measured: str
 
 
-def tried(parameters: Parameters, counts: dict[str, Any]) -> Pace | None:
-    """The pace of a few steps on random tokens, not compiled; None where the design is too large to try by the way."""
-    from lmmodel.learning import plan
+def known(device: str, precision: str, threads: int) -> Machine | None:
+    """What was measured before, for this device, precision and number of threads; None where nothing was."""
+    from lmmodel.learning.outlook import Rates
 
-    section: Any = parameters.sections["pretrain"]
-    context = parameters.declaration.context
-    there = plan.Work(counts["parameters"], counts["training_flops_per_token"], context, tokens_per_epoch=10**9)
-    decided = plan.decide(section, parameters.launch, there)
-    few = replace(decided, sequences=min(decided.sequences, _PARTS * decided.micro_sequences), compiled=False)
-    if few.batch_tokens * there.flops_per_token > _MOST_FLOPS or counts["training_bytes"] > _MOST_BYTES:
+    found = _remembered().get(_key(device, precision, threads))
+    if found is None:
         return None
-    return Pace(_measure(parameters, few), few.micro_sequences, few.device, few.precision, few.threads)
+    return Machine(device, precision, threads, Rates(**found["rates"]), found["measured"])
 
 
-def _measure(parameters: Parameters, few: Plan) -> float:
-    """Tokens a second of the fastest of some real training steps."""
+def measured(plan: Plan, section: Any) -> Machine:
+    """Time the steps of all shapes on the plan's device, in its precision, and remember the rates that explain them."""
+    from lmmodel.learning.outlook import fitted
+
+    timed = []
+    for shape, rows in SHAPES.values():
+        timed.append((work(shape, rows, plan, section), seconds(shape, rows, plan, section)))
+    machine = Machine(plan.device, plan.precision, plan.threads, fitted(timed), date.today().isoformat())
+    kept = {"rates": asdict(machine.rates), "measured": machine.measured}
+    key = _key(plan.device, plan.precision, plan.threads)
+    write(MACHINE, folder.canonical({**_remembered(), key: kept}))
+    return machine
+
+
+def memory_bytes(device: str) -> float:
+    """What tensors can have on a device of this machine: most of it."""
+    import psutil
+    import torch
+
+    whole = torch.cuda.mem_get_info()[1] if device == "cuda" else psutil.virtual_memory().total
+    return 0.9 * whole
+
+
+def _remembered() -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(MACHINE.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _key(device: str, precision: str, threads: int) -> str:
+    from lmmodel.learning import machine
+
+    return ", ".join([*machine.record(device).values(), precision, f"{threads} threads"])
+
+
+# -- steps that are timed ---------------------------------------------------------------------------------------------
+
+
+@cache
+def _declared(shape: str) -> Declaration:
+    from lmmodel.architecture.resolve import resolve
+
+    return resolve(Document("pace", {"model": json.loads(shape)}, {}), vocab_size=_VOCABULARY)
+
+
+def declared(shape: dict[str, Any]) -> Declaration:
+    """A design of the usual parts at the sizes of `shape`, or with a `design` of its own."""
+    return _declared(json.dumps(shape))
+
+
+def work(shape: dict[str, Any], rows: int, plan: Plan, section: Any) -> Work:
+    """Of one step of `rows` rows at once."""
+    from lmmodel.learning.rehearsal import rehearse
+
+    (one,) = rehearse(declared(shape), section, precision=plan.precision, sequences=(rows,))
+    return one.part + one.update
+
+
+def seconds(
+    shape: dict[str, Any],
+    rows: int,
+    plan: Plan,
+    section: Any,
+    *,
+    at_once: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Of the fastest of some real training steps of `rows` rows, not compiled, on random tokens."""
+    from lmmodel.learning.reports import Stepped
+
+    began, moments = clock(), []
+    with TemporaryDirectory() as scratch:
+        for report in _training(shape, rows, at_once or rows, plan, section, Path(scratch)).run():
+            if isinstance(report, Stepped):
+                moments.append(clock())
+                if len(moments) > 2 and moments[-1] - began > _PATIENCE_SECONDS:
+                    break
+    return min(after - before for before, after in pairwise(moments))
+
+
+def _training(shape: dict[str, Any], rows: int, at_once: int, plan: Plan, section: Any, scratch: Path) -> Training:
     import numpy as np
 
     from lmmodel.architecture.model import build
-    from lmmodel.learning.reports import Stepped
     from lmmodel.learning.training import Training
 
-    section: Any = parameters.sections["pretrain"]
-    declaration = parameters.declaration
-    with TemporaryDirectory() as scratch:
-        training = Training(
-            build(declaration, seed=0),
-            _Random(few, declaration.vocab_size),
-            plan=replace(few, steps=_STEPS + 2, validations=()),
-            section=section,
-            seed=0,
-            byte_lengths_V=np.ones(declaration.vocab_size, dtype=np.int64),
-            scratch=Path(scratch),
-            save_seconds=float("inf"),
-        )
-        began, moments = time.perf_counter(), []
-        for report in training.run():
-            if isinstance(report, Stepped):
-                moments.append(time.perf_counter())
-            if len(moments) > _STEPS or (len(moments) > 1 and time.perf_counter() - began > _PATIENCE_SECONDS):
-                break
-    spans = [after - before for before, after in pairwise(moments)]
-    return few.batch_tokens / min(spans)
+    declaration = declared(shape)
+    few = replace(plan, steps=_STEPS, sequences=rows, micro_sequences=at_once, validations=(), compiled=False)
+    few = replace(few, context=declaration.context)
+    return Training(
+        build(declaration, seed=0),
+        _Random(few, declaration.vocab_size),
+        plan=few,
+        section=section,
+        seed=0,
+        byte_lengths_V=np.ones(declaration.vocab_size, dtype=np.int64),
+        scratch=scratch,
+        save_seconds=float("inf"),
+    )
 
 
 class _Random:
