@@ -13,10 +13,11 @@ from lmmodel.params.refusal import Refusal, suggestion
 
 COMMANDS = {
     "run": ("", "whatever is out of date, made; then the report"),
-    "plan": ("", "what is out of date, why, and how long making it takes"),
     "report": ("", "what stands: the model, the table, samples"),
     "design": ("[NAME|FILE]", "a design drawn, counted and timed;  --json"),
     "kinds": ("[FAMILY [KIND]]", "the menu: every part, its options, its source"),
+    "plan": ("", "what is out of date, why, and how long making it takes"),
+    "doctor": ("", "what is broken, and how to mend it;  --fix, --deep"),
     "generate": ("[CHECKPOINT]", "text from a trained model;  --prompt, --chat"),
 }
 """What each command takes and does, in the order of the help."""

@@ -15,11 +15,12 @@ def check() -> None:
     """End the process, in one line, when it cannot run a stage. Only `python -m pipelines.<stage>` is looked at."""
     if sys.argv[:1] != ["-m"]:  # what runpy leaves there until it has found the module
         return
-    if lacking := _lacking():
-        sys.exit(f"this is {sys.executable}, and it {lacking}: {_remedy()}")
+    if lack := lacking():
+        sys.exit(f"this is {sys.executable}, and it {lack}: {remedy()}")
 
 
-def _lacking() -> str:
+def lacking() -> str:
+    """What keeps this interpreter from running a stage, in a few words; nothing where it can."""
     from importlib.util import find_spec
 
     if sys.version_info[:2] < _OLDEST:
@@ -28,7 +29,8 @@ def _lacking() -> str:
     return f"lacks {', '.join(missing)}" if missing else ""
 
 
-def _remedy() -> str:
+def remedy() -> str:
+    """How the project's own interpreter is entered, or made."""
     if os.path.isfile(os.path.join(".venv", "bin", "activate")):
         return "source .venv/bin/activate, then again"
     return "`make run` makes the environment, source .venv/bin/activate enters it"

@@ -151,17 +151,22 @@ class Scratch:
 
 def tidy() -> None:
     """Remove the scratch of every result that `dvc.lock` has."""
+    for done in spent():
+        done.discard()
+
+
+def spent() -> list[Scratch]:
+    """The scratch of every result that `dvc.lock` has: nobody will ask for it again."""
     markers = sorted(WORK.glob("*/*/finished.json"))
     if not markers or not paths.LOCK.is_file():
-        return
+        return []
     try:
         lock = document.read(paths.LOCK).data.get("stages", {})
     except Refusal:  # another dvc is just writing it, in place: the next stage will see it whole
-        return
-    for marker in markers:
-        stage = paths.stages().get(marker.parent.parent.name)
-        if stage and (scratch := Scratch(stage, marker.parent.name)).recorded(lock):
-            shutil.rmtree(scratch.folder, ignore_errors=True)
+        return []
+    places = [marker.parent for marker in markers if marker.parent.parent.name in paths.stages()]
+    known = [Scratch(paths.stage(place.parent.name), place.name) for place in places]
+    return [scratch for scratch in known if scratch.recorded(lock)]
 
 
 def copy(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:

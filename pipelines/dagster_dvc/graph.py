@@ -168,11 +168,18 @@ class Project:
 
 
 @contextmanager
-def opened(root: str | os.PathLike[str]) -> Iterator[Project]:
-    """The DVC project at `root`, for reading."""
+def repository(root: str | os.PathLike[str]) -> Iterator[Repo]:
+    """The project at `root` as dvc itself sees it."""
     from dvc.repo import Repo
 
     with Repo(os.fspath(root)) as repo:
+        yield repo
+
+
+@contextmanager
+def opened(root: str | os.PathLike[str]) -> Iterator[Project]:
+    """The DVC project at `root`, for reading."""
+    with repository(root) as repo:
         yield Project(repo)
 
 

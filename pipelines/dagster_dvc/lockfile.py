@@ -30,6 +30,17 @@ def torn(root: Path) -> Path | None:
     return None
 
 
+def unreadable(root: Path) -> str:
+    """Why dvc cannot read the project at `root`, in a line; nothing where it can."""
+    from dvc.exceptions import DvcException
+
+    try:
+        graph.settled(root)
+    except DvcException as error:
+        return " ".join(str(error).split())
+    return ""
+
+
 def mend(root: Path) -> list[str]:
     """Make every torn lock file one that dvc can read; a line for each."""
     told = []

@@ -56,10 +56,10 @@ def holders(root: Path, stages: list[Stage]) -> Iterator[Holder]:
     book = _book(root)
     for path, entries in book["write"].items():
         if _touches(path, writes + reads):
-            yield from (Holder(entry["pid"], _short(entry["cmd"]), path) for entry in entries)
+            yield from (Holder(entry["pid"], short(entry["cmd"]), path) for entry in entries)
     for path, entries in book["read"].items():
         if _touches(path, writes):
-            yield from (Holder(entry["pid"], _short(entry["cmd"]), path) for entry in entries)
+            yield from (Holder(entry["pid"], short(entry["cmd"]), path) for entry in entries)
     yield from _repository_holder(root)
 
 
@@ -91,22 +91,24 @@ def _book(root: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
 def _bury(entries: dict[str, Any]) -> None:
     """Take out the entries of the dead: one process a path under "write", several under "read"."""
     for path, held in list(entries.items()):
-        living = [entry for entry in _listed(held) if _lives(entry["pid"])]
+        living = [entry for entry in listed(held) if lives(entry["pid"])]
         if not living:
             del entries[path]
         elif isinstance(held, list):
             entries[path] = living
 
 
-def _listed(held: dict[str, Any] | list[dict[str, Any]]) -> list[dict[str, Any]]:
+def listed(held: dict[str, Any] | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries of one path: one process may write it, several may read it."""
     return held if isinstance(held, list) else [held]
 
 
 def _relative(entries: dict[str, Any], root: Path) -> dict[str, list[dict[str, Any]]]:
-    return {Path(os.path.relpath(path, root)).as_posix(): _listed(held) for path, held in entries.items()}
+    return {Path(os.path.relpath(path, root)).as_posix(): listed(held) for path, held in entries.items()}
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether there is such a process, other than one that only waits for its parent to take note of its end."""
     import psutil
 
     try:
@@ -126,10 +128,10 @@ def _repository_holder(root: Path) -> Iterator[Holder]:
             file.seek(0)
             with contextlib.suppress(ValueError, psutil.Error):
                 process = psutil.Process(int(file.read()))
-                yield Holder(process.pid, _short(" ".join(process.cmdline())), "the whole repository")
+                yield Holder(process.pid, short(" ".join(process.cmdline())), "the whole repository")
 
 
-def _short(command: str) -> str:
+def short(command: str) -> str:
     """The command as a person would type it: ``dvc repro`` for ``/there/bin/python /here/dvc/__main__.py repro``."""
     words = command.split()
     for place, word in enumerate(words):

@@ -16,6 +16,7 @@ not be carried stays where it is, and the next one to come by carries it.
     store        MLflow itself: where it is, and one run for each identity
     limits       what it takes: names, lengths, numbers
     leaderboard  how its page shows the candidates
+    ghosts       runs that nobody runs any more: `left_running`, `end_left`
     rebuilding   runs that are missing, made again from what the stages wrote: `missing`, `rebuild`, `rebuild_apart`
 
 A *candidate* is one work of `pretrain`. Its run is found by the work's content hash, in a tag, wherever the result came
@@ -27,16 +28,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipelines.tracking.following import Run, follow, is_on
+    from pipelines.tracking.ghosts import end_left, left_running
     from pipelines.tracking.leaderboard import LEADERBOARD
     from pipelines.tracking.rebuilding import missing, rebuild, rebuild_apart
 
-__all__ = ["LEADERBOARD", "Run", "follow", "is_on", "missing", "rebuild", "rebuild_apart"]
+__all__ = ["LEADERBOARD", "Run", "end_left", "follow", "is_on", "left_running", "missing", "rebuild", "rebuild_apart"]
 
 _HOMES = {
     "LEADERBOARD": "pipelines.tracking.leaderboard",
     "Run": "pipelines.tracking.following",
     "follow": "pipelines.tracking.following",
+    "end_left": "pipelines.tracking.ghosts",
     "is_on": "pipelines.tracking.following",
+    "left_running": "pipelines.tracking.ghosts",
     "missing": "pipelines.tracking.rebuilding",
     "rebuild": "pipelines.tracking.rebuilding",
     "rebuild_apart": "pipelines.tracking.rebuilding",

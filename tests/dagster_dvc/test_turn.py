@@ -87,6 +87,6 @@ def test_who_holds_the_whole_repository_is_named(toy: Toy) -> None:
 
 
 def test_commands_are_shown_as_people_type_them() -> None:
-    assert turn._short("/x/bin/python /x/site-packages/dvc/__main__.py repro -s a") == "dvc repro -s a"
-    assert turn._short("/x/bin/dvc push") == "dvc push"
-    assert turn._short("vim dvc.yaml") == "vim dvc.yaml"
+    assert turn.short("/x/bin/python /x/site-packages/dvc/__main__.py repro -s a") == "dvc repro -s a"
+    assert turn.short("/x/bin/dvc push") == "dvc push"
+    assert turn.short("vim dvc.yaml") == "vim dvc.yaml"

@@ -388,3 +388,19 @@ def test_switched_off_nothing_is_noted(finished: Path, monkeypatch: pytest.Monke
     with tracking.follow(a_project.job("pretrain")) as run:
         run.log({"loss_nats": 1.0}, step=1)
     assert not place().exists()
+
+
+def test_a_run_that_nobody_runs_is_found_and_ended_with_what_was_noted_of_it(here: Path) -> None:
+    names = {letter: letter * 32 for letter in "abc"}
+    store = Store()
+    for identity in names.values():
+        store.open(opened(identity), 1)
+    held = begin(place(), f"pretrain-{names['a'][:12]}")
+    noted(names["b"], steps=range(3)).close()
+    assert [run.name for run in tracking.left_running()] == [f"pretrain of {names[letter]}" for letter in "bc"]
+    tracking.end_left()
+    assert tracking.left_running() == []
+    held.close()
+    assert [run.name for run in tracking.left_running()] == [f"pretrain of {names['a']}"]
+    ended = {run.data.tags["lmmodel.identity"]: run.info.status for run in runs()}
+    assert ended == {names["a"]: "RUNNING", names["b"]: "FINISHED", names["c"]: "KILLED"}

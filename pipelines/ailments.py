@@ -1,0 +1,219 @@
+"""What breaks people's days: found by looking alone, explained in a sentence, and mended when that is asked for.
+
+Each examination gives what it finds. They are made in an order in which one can rely on those before it.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from lmmodel.params.refusal import Refusal
+from pipelines import interpreter, paths, tracking, wording
+from pipelines.dagster_dvc import health, lockfile, turn
+from pipelines.scratch import Scratch, spent
+
+HERE = Path()
+SET_ASIDE = paths.OWN / "set-aside"
+SOON_READ_BYTES = 200_000_000
+"""So much is read in a second or two; from there on it is shown how far that is."""
+
+
+@dataclass(frozen=True)
+class Ailment:
+    """One thing that is not as it should be.
+
+    text: what is the matter and what comes of it. remedy: what `mend` does; where that is None, what a person can do.
+    `mend` gives what is left to be said afterwards. harmless: it costs room, and breaks nothing.
+    """
+
+    text: str
+    remedy: str
+    mend: Callable[[], str] | None = None
+    harmless: bool = False
+
+
+def examine(*, deep: bool = False) -> Iterator[Ailment]:
+    """Everything that is found in the project here, each looked for only when what was found before is dealt with.
+
+    deep: every object in DVC's cache is read, and not only those of the results in `dvc.lock`.
+    """
+    for look in (python, identity, book, lock, partial(cache, deep=deep), scratch, runs, old_store):
+        yield from look()
+
+
+def python() -> Iterator[Ailment]:
+    """The interpreter that `dvc repro` would start stages with."""
+    found = shutil.which("python")
+    if lack := _lack(found) if found else "is not on the path":
+        text = f"`dvc repro` starts stages with `python`, {f'which is {found}, and that' if found else 'which'} {lack}."
+        yield Ailment(text, f"{interpreter.remedy()}.")
+
+
+def _lack(python: str) -> str:
+    asked = "from pipelines import interpreter; print(interpreter.lacking())"
+    done = subprocess.run([python, "-c", asked], capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout.strip() if done.returncode == 0 else "cannot read this project's code"
+
+
+def identity() -> Iterator[Ailment]:
+    """The name and address that git writes into a commit; every `dvc exp run` makes one."""
+    lacking = [key for key in ("name", "email") if not _git_knows(key)]
+    if not lacking or not (HERE / ".git").exists():
+        return
+    given = {"name": getpass.getuser(), "email": f"{getpass.getuser()}@{socket.gethostname()}"}
+    told = wording.listed([f"user.{key} {given[key]}" for key in lacking])
+    yield Ailment(
+        f"git knows no {wording.listed([f'user.{key}' for key in lacking])}, and `dvc exp run` fails where it commits.",
+        f"writes {told} into .git/config; better ones of your own: git config --global user.name ...",
+        partial(_introduce, {key: given[key] for key in lacking}),
+    )
+
+
+def _git_knows(key: str) -> bool:
+    told = all(os.environ.get(f"GIT_{who}_{key.upper()}") for who in ("AUTHOR", "COMMITTER"))
+    return told or subprocess.run(["git", "config", f"user.{key}"], capture_output=True, check=False).returncode == 0
+
+
+def _introduce(given: dict[str, str]) -> str:
+    for key, value in given.items():
+        subprocess.run(["git", "config", f"user.{key}", value], check=True)
+    return ""
+
+
+def book() -> Iterator[Ailment]:
+    """dvc's book of who works on what."""
+    try:
+        dead = health.dead_entries(HERE)
+    except turn.BookError:
+        yield _damaged_book()
+        return
+    if dead:
+        whom = wording.listed([f"process {one.pid} ({one.command})" for one in dict.fromkeys(dead)][:3])
+        yield Ailment(
+            f"{health.BOOK} says that {whom} works here, which is gone: dvc may wait for it for ever.",
+            "takes out the entries of processes that are gone",
+            _bury,
+        )
+
+
+def _bury() -> str:
+    list(turn.holders(HERE.resolve(), []))  # whoever looks who has to be waited for takes out the dead
+    return ""
+
+
+def _damaged_book() -> Ailment:
+    text = f"{health.BOOK} was cut short by a dvc that was killed: every dvc command fails until it is gone."
+    if working := health.at_work(HERE):
+        return Ailment(text, f"{working[0]} is at work here: wait for it or stop it, then --fix deletes that file.")
+    return Ailment(text, "deletes that file, in which nothing else is kept", _forget_book)
+
+
+def _forget_book() -> str:
+    health.BOOK.unlink()
+    return ""
+
+
+def lock() -> Iterator[Ailment]:
+    """`dvc.lock`, which dvc writes in place."""
+    reason = lockfile.unreadable(HERE.resolve())
+    if reason and (torn := lockfile.torn(HERE.resolve())):
+        yield Ailment(
+            f"{os.path.relpath(torn)} was cut short by a dvc that was killed: every dvc command fails on it.",
+            "keeps its whole entries; `dvc repro` restores the others from the run cache",
+            lambda: "; ".join(lockfile.mend(HERE.resolve())),
+        )
+    elif reason:
+        yield Ailment(f"dvc cannot read this project: {reason}", "mend that file, or `git checkout` it.")
+
+
+def cache(*, deep: bool) -> Iterator[Ailment]:
+    """Every object that matters, byte by byte."""
+    objects = health.objects(HERE, every=deep)
+    if bad := _corrupt(objects):
+        whose = sorted({os.path.relpath(place) for one in bad for place in one.places}) or [str(bad[0].path)]
+        yield Ailment(
+            f"{wording.several(len(bad), 'object')} in DVC's cache changed since DVC wrote it "
+            f"({wording.listed(whose[:3])}): `dvc checkout` would lay out wrong bytes in silence.",
+            "removes it, with copies of it in the project, and puts the right bytes back where the project has them",
+            partial(_remove, bad),
+        )
+
+
+def _corrupt(objects: list[health.Object]) -> list[health.Object]:
+    from lmmodel.progress import bar
+
+    size_bytes = sum(one.path.stat().st_size for one in objects)
+    if size_bytes < SOON_READ_BYTES:
+        return list(health.corrupt(objects))
+    with bar(size_bytes, "B", "reading DVC's cache") as line:
+        return list(health.corrupt(objects, seen=line.advance))
+
+
+def _remove(bad: list[health.Object]) -> str:
+    lost = health.remove(HERE, bad)
+    told = f"{wording.listed(lost)}: `dvc pull` brings it back if it was pushed, `dvc repro` makes it again"
+    return told if lost else ""
+
+
+def scratch() -> Iterator[Ailment]:
+    """What stages leave behind until the next one tidies up."""
+    try:
+        left = spent()
+    except Refusal:
+        return
+    if left:
+        room = sum(path.stat().st_size for one in left for path in one.folder.rglob("*") if path.is_file())
+        yield Ailment(
+            f"{wording.several(len(left), 'scratch folder')} of finished work "
+            f"({wording.listed([one.stage.name for one in left])}) takes {wording.storage(room)}.",
+            "removes it: DVC has the result",
+            partial(_discard, left),
+            harmless=True,
+        )
+
+
+def _discard(left: list[Scratch]) -> str:
+    for one in left:
+        one.discard()
+    return ""
+
+
+def runs() -> Iterator[Ailment]:
+    """Runs in MLflow's database that were never ended."""
+    if left := tracking.left_running():
+        yield Ailment(
+            f"MLflow shows {wording.listed([one.name for one in left][:3])} as running, and no process does.",
+            "carries over what was noted of it, and ends it as killed",
+            _end_runs,
+        )
+
+
+def _end_runs() -> str:
+    tracking.end_left()
+    return ""
+
+
+def old_store() -> Iterator[Ailment]:
+    """What an older MLflow kept its runs in: where it lies, a plain `mlflow ui` takes it for the store, and fails."""
+    if any(Path("mlruns").glob("[0-9]*/meta.yaml")):
+        yield Ailment(
+            "./mlruns holds runs of another MLflow: `mlflow ui` looks there and not into mlflow.db, and fails.",
+            f"moves it to {SET_ASIDE}/, as it is",
+            _set_aside,
+        )
+
+
+def _set_aside() -> str:
+    SET_ASIDE.mkdir(parents=True, exist_ok=True)
+    number = len(list(SET_ASIDE.glob("mlruns*")))
+    target = SET_ASIDE / (f"mlruns-{number}" if number else "mlruns")
+    Path("mlruns").rename(target)
+    return f"it is in {target} now"
