@@ -7,7 +7,7 @@ export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: run test test-slow check format lock schema figures clean
+.PHONY: run test test-slow check format lock schema peers clean
 .DEFAULT_GOAL := run
 
 # Exact versions from constraints.txt; the stamp makes this a matter of milliseconds once it is done.
@@ -48,5 +48,13 @@ lock: .venv/.installed
 schema: .venv/.installed
 	@$(BIN)/python -m pipelines.parameters > docs/params.schema.json
 
+# What `python -m benchmarks.training` is held against, in an environment of its own: litgpt wants an older numpy.
+peers: .venv-peers/.installed
+
+.venv-peers/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)" psutil transformers litgpt x-transformers
+	@touch $@
+
 clean:
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -174,8 +174,8 @@ def samples(summary: Summary) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def terminal(summary: Summary) -> str:
-    """The table and the first questions, as `lmmodel report` shows them."""
+def terminal(summary: Summary, *, folder: str) -> str:
+    """The table and the first questions, as `lmmodel report` shows them; `folder` has everything."""
     heads = [column for column in summary.columns if column.head]
     lines = [line for line in _brief_lines(summary.rows, heads) if any(cell != "-" for cell in line[1])]
     wide = max([30, *(len(title) + 2 for title, _ in lines)])
@@ -185,7 +185,7 @@ def terminal(summary: Summary) -> str:
         _spread("", [_better(column) for column in heads], wide),
         *(_spread(title, cells, wide) for title, cells in lines),
     ]
-    told.append("  ± is a 95 % interval over the examples. All figures: evaluate.json, report.md")
+    told.append(f"  ± is a 95 % interval over the examples. All figures: {folder}/report.md")
     for item in summary.asked[:_QUESTIONS_IN_TERMINAL]:
         told += ["", f"  {_cut(_line(item.question))}"]
         told += [f"    {said.who:<12}  {_cut(_line(said.text))}" for said in item.answers]

@@ -126,7 +126,7 @@ def _judged(stage: paths.Stage) -> list[str]:
 
     found = evaluation.read(stage.output)
     more = "... and all others" if found.asked else "what the models say"
-    return [*report.terminal(found).splitlines(), f"  {more}: {stage.output}/samples.md"]
+    return [*report.terminal(found, folder=str(stage.output)).splitlines(), f"  {more}: {stage.output}/samples.md"]
 
 
 def _further(stage: paths.Stage) -> list[str]:

@@ -119,7 +119,7 @@ Return a list
 
 def test_the_page_for_a_terminal(summary):
     assert (
-        report.terminal(summary)
+        report.terminal(summary, folder="models/evaluate")
         == """\
                                         bits per byte      choice of four  chrF of the answer
                                         held-out text  held-out questions  held-out questions

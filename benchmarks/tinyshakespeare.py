@@ -1,0 +1,229 @@
+"""How much a model learns of Shakespeare's letters in so many seconds: quality against the clock, from process start.
+
+python -m benchmarks.tinyshakespeare --seconds 12           held against nanoGPT's documented CPU command: 1.886 nats
+python -m benchmarks.tinyshakespeare --seconds 92           the time that one takes on two cores
+python -m benchmarks.tinyshakespeare --size large           nanoGPT's GPU configuration: 1.4697 nats
+python -m benchmarks.tinyshakespeare --text FILE --json     another text; the same as data
+
+The first 90 % of the characters train, the last 10 % validate, all of them each time. The vocabulary is the characters
+that occur. The clock runs from the start of the process: imports, compiling and validation are in it.
+What of the recipes was chosen by looking at validation losses of this text, and what was not, says docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+BEGAN = psutil.Process().create_time()
+PLACES = (Path("shared/data/tinyshakespeare.txt"), Path("../shared/data/tinyshakespeare.txt"))
+TRAIN_SHARE = 0.9
+TRIAL_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A design and how it is trained. `validations`: points of the curve."""
+
+    model: dict[str, Any]
+    batch_tokens: int
+    optimizer: dict[str, Any]
+    compile: bool
+    precision: str = "auto"
+    decay_fraction: float = 0.6
+    validations: int = 4
+    micro_rows: int | str = "auto"
+    steps: int | None = None
+
+
+DESIGN = {
+    "norm": "rms",
+    "position": {"kind": "rotary"},
+    "attention": {"kind": "multi_head", "qk_norm": "head"},
+    "feed_forward": {"kind": "plain", "activation": "relu_squared", "expansion": 4},
+    "block": "prenorm",
+    "embedding": {"tied": False},
+}
+MUON = {"kind": "muon", "learning_rate": 0.02, "adamw_learning_rate": 0.01, "weight_decay": 0.0}
+SMALL = {"width": 128, "depth": 4, "heads": 4, "context": 64, "design": DESIGN}
+LARGE = {"width": 384, "depth": 6, "heads": 6, "context": 256, "design": DESIGN}
+RECIPES = {
+    "short": Recipe(model=SMALL, batch_tokens=4096, optimizer=MUON, compile=False),
+    "small": Recipe(model=SMALL, batch_tokens=4096, optimizer=MUON, compile=True, validations=8),
+    "large": Recipe(model=LARGE, batch_tokens=16_384, optimizer=MUON, compile=True, validations=12),
+}
+SHORT_SECONDS = 30.0
+
+
+class Letters:
+    """Characters as tokens, and windows of them as the training loop asks for them."""
+
+    def __init__(self, text: str, *, context: int, rows: int, seed: int) -> None:
+        import numpy as np
+
+        self.alphabet = sorted(set(text))
+        number = {letter: place for place, letter in enumerate(self.alphabet)}
+        tokens = np.array([number[letter] for letter in text], dtype=np.int64)
+        cut = int(TRAIN_SHARE * len(tokens))
+        self.train, self.held_out = tokens[:cut], tokens[cut:]
+        self.context, self.rows, self.seed = context, rows, seed
+        self.bytes_of_each = np.array([len(letter.encode()) for letter in self.alphabet])
+
+    @property
+    def tokens_per_epoch(self) -> int:
+        """Letters to learn from."""
+        return len(self.train)
+
+    def batch(self, step: int) -> Any:
+        """Windows that begin anywhere, drawn by the seed and the step."""
+        import numpy as np
+
+        chance = np.random.default_rng((self.seed, step))
+        starts = chance.integers(0, len(self.train) - self.context, self.rows)
+        return self._windows(self.train, starts)
+
+    def validation(self, tokens: int) -> Iterator[Any]:
+        """All held-out letters, in windows side by side."""
+        import numpy as np
+
+        starts = np.arange(0, len(self.held_out) - self.context, self.context)
+        for first in range(0, len(starts), self.rows):
+            yield self._windows(self.held_out, starts[first : first + self.rows])
+
+    def _windows(self, tokens: Any, starts: Any) -> Any:
+        from lmmodel.text.batches import TokenBatch
+
+        found = tokens[starts[:, None] + range(self.context + 1)]
+        return TokenBatch(found[:, :-1], found[:, 1:], None, None)
+
+
+def training(recipe: Recipe, text: str, *, steps: int, seed: int, scratch: Path) -> Any:
+    """The project's own training loop on the letters."""
+    from lmmodel.architecture.model import build
+    from lmmodel.architecture.resolve import resolve
+    from lmmodel.learning.plan import Work, decide
+    from lmmodel.learning.settings import Launch, Pretrain
+    from lmmodel.learning.training import Training
+    from lmmodel.params.document import Document
+
+    context = recipe.model["context"]
+    letters = Letters(text, context=context, rows=recipe.batch_tokens // context, seed=seed)
+    declared = resolve(Document("recipe", {"model": recipe.model}, {}), vocab_size=len(letters.alphabet))
+    section = Pretrain.model_validate(
+        {
+            "budget": {"tokens": steps * recipe.batch_tokens},
+            "batch_tokens": recipe.batch_tokens,
+            "optimizer": recipe.optimizer,
+            "schedule": {
+                "kind": "warmup_stable_decay",
+                "warmup_fraction": 0.02,
+                "decay_fraction": recipe.decay_fraction,
+            },
+            "precision": recipe.precision,
+            "validate": {"times": recipe.validations},
+        }
+    )
+    launch = Launch.model_validate({"compile": recipe.compile, "micro_batch_sequences": recipe.micro_rows})
+    model = build(declared, seed=seed)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    work = Work(parameters, 6 * parameters, context, letters.tokens_per_epoch)
+    return Training(
+        model,
+        letters,
+        plan=decide(section, launch, work),
+        section=section,
+        seed=seed,
+        byte_lengths_V=letters.bytes_of_each,
+        scratch=scratch,
+        save_seconds=float("inf"),
+    )
+
+
+def run(recipe: Recipe, text: str, *, seconds: float, seed: int) -> dict[str, Any]:
+    """Train until `seconds` after the process began; the curve, in nats a character."""
+    from lmmodel.learning.reports import Validated
+
+    curve = []
+    with tempfile.TemporaryDirectory() as scratch:
+        steps = recipe.steps or _affordable(recipe, text, seconds=seconds, seed=seed, scratch=Path(scratch) / "trial")
+        trained = training(recipe, text, steps=steps, seed=seed, scratch=Path(scratch) / "run")
+        for report in trained.run():
+            if isinstance(report, Validated):
+                bits = report.validation_bits_per_byte
+                curve.append((_clock(), report.validation_loss_nats, bits))
+    return {
+        "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
+        "steps": steps,
+        "tokens": steps * recipe.batch_tokens,
+        "seconds": curve[-1][0],
+        "nats_per_character": curve[-1][1],
+        "bits_per_byte": curve[-1][2],
+        "curve": [[clock, nats] for clock, nats, _ in curve],
+    }
+
+
+def _affordable(recipe: Recipe, text: str, *, seconds: float, seed: int, scratch: Path) -> int:
+    """How many updates, and the validations among them, fit into the time that is left: a few are timed.
+
+    What they learn is thrown away, what they compiled is not.
+    """
+    from dataclasses import replace
+
+    from lmmodel.learning.reports import Stepped, Validated
+
+    times: dict[str, list[float]] = {"step": [], "validation": []}
+    last = time.perf_counter()
+    trial = replace(recipe, validations=1)
+    for report in training(trial, text, steps=TRIAL_STEPS, seed=seed, scratch=scratch).run():
+        now = time.perf_counter()
+        if isinstance(report, Stepped):
+            times["step"].append(now - last)
+        if isinstance(report, Validated):
+            times["validation"].append(now - last)
+        last = now
+    left = seconds - _clock() - recipe.validations * min(times["validation"])
+    return max(10, int(0.98 * left / min(times["step"])))
+
+
+def _clock() -> float:
+    """Seconds since the process began."""
+    return time.time() - BEGAN
+
+
+def _text(told: Path | None) -> str:
+    for path in [told] if told else PLACES:
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    raise SystemExit(f"no text at {told or ' or '.join(map(str, PLACES))}: name one with --text FILE")
+
+
+def main() -> None:
+    """Train, and print the curve."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--text", type=Path)
+    parser.add_argument("--seconds", type=float, default=92.0)
+    parser.add_argument("--size", choices=["small", "large"], default="small")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    short = asked.size == "small" and asked.seconds <= SHORT_SECONDS
+    told = run(RECIPES["short" if short else asked.size], _text(asked.text), seconds=asked.seconds, seed=asked.seed)
+    if asked.json:
+        print(json.dumps(told))
+        return
+    print(f"{told['parameters']:,} parameters, {told['steps']:,} updates, {told['tokens']:,} characters")
+    for clock, nats in told["curve"]:
+        print(f"{clock:7.1f} s   {nats:.4f} nats a character")
+    print(f"{told['bits_per_byte']:.4f} bits per byte")
+
+
+if __name__ == "__main__":
+    main()
