@@ -31,7 +31,7 @@ class Corpus(Settings):
     """Documents, cleaned, without exact duplicates, split by group."""
 
     source: choice(SOURCE) = "python_docs"  # type: ignore[valid-type]
-    validation: Validation = Validation(fraction=0.05)
+    validation: Validation = Validation(fraction=0.1)
 
 
 class Tokenizer(Settings):
@@ -52,4 +52,4 @@ class Dialogues(Settings):
     """Questions and answers, split by the same groups as the documents."""
 
     source: choice(DIALOGUE) = "python_docs"  # type: ignore[valid-type]
-    validation: Validation = Validation(fraction=0.05)
+    validation: Validation = Validation(fraction=0.1)
