@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.project import STAGES, Project, raw
+
+if TYPE_CHECKING:
+    from lmmodel.architecture.declaration import Declaration
 
 
 @pytest.fixture
@@ -21,3 +27,18 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project.make(tmp_path_factory.mktemp("reproduced") / "project", raw())
     assert project.repro().stages == list(STAGES)
     return project
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Declaration]:
+    """Writes experiments/part.py in a folder of its own, and gives the declaration of a design with it."""
+    from tests.architecture import properties
+
+    monkeypatch.chdir(tmp_path)
+
+    def write(source: str, part: str = "attention") -> Declaration:
+        Path("experiments").mkdir(exist_ok=True)
+        Path("experiments/part.py").write_text(dedent(source), encoding="utf-8")
+        return properties.declared(f"{{{part}: experiments/part.py}}")
+
+    return write

@@ -16,49 +16,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from lmmodel.architecture import count, probes
-from lmmodel.architecture.compare import Broken, Comparison, compare, raised_in
+from lmmodel.architecture.causes import AT_RANDOM, BEHIND_A_MASK, CAUSES
+from lmmodel.architecture.compare import Comparison, compare
 from lmmodel.architecture.declaration import Declaration
+from lmmodel.architecture.finding import Failed, Finding, find
 from lmmodel.architecture.model import Model, build
 from lmmodel.architecture.roles import roles
+from lmmodel.architecture.unseen import refuse_untrue
 
 _TOKENS, _VOCABULARY = 192, 61
 _BEYOND_WINDOW = 32
 _EXACT, _CLOSE = 1e-9, 1e-6  # of the largest logit: where shapes are equal, and where they are not
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found. component: what is to blame, where that is known; accepted: it was declared to fail."""
-
-    name: str
-    passed: bool
-    found: str
-    component: str = ""
-    accepted: bool = False
-
-    @property
-    def stops(self) -> bool:
-        """Whether the pipeline must not go on."""
-        return not self.passed and not self.accepted
-
-    @property
-    def text(self) -> str:
-        """One line for people."""
-        return f"{self.component or 'the design'} fails '{self.name}': {self.found}"
-
-
-class Failed(Exception):  # noqa: N818 - an answer of a check, not an accident
-    """A check has failed, in words, and by whom."""
-
-    def __init__(self, found: str, module: str | None = None) -> None:
-        super().__init__(found)
-        self.module = module
 
 
 def hard(declaration: Declaration, *, only: Container[str] | None = None) -> list[Finding]:
@@ -68,21 +43,9 @@ def hard(declaration: Declaration, *, only: Container[str] | None = None) -> lis
         model = redrawn(build(small, seed=0, dtype=torch.float64))
     except Exception as error:
         return [Finding("shape", False, f"it cannot be built: {type(error).__name__}: {error}")]
-    chosen = [name for name in _CHECKS if only is None or name in only]
-    return [replace(_found(name, model), accepted=name in declaration.accept) for name in chosen]
-
-
-def _found(name: str, model: Model) -> Finding:
-    try:
-        return Finding(name, True, _CHECKS[name](model))
-    except Failed as failed:
-        return Finding(name, False, str(failed), describe(model, failed.module))
-    except Broken as broken:
-        return Finding(name, False, f"it raises {broken}", describe(model, broken.module))
-    except Exception as error:
-        return Finding(
-            name, False, f"it raises {type(error).__name__}: {error}", describe(model, raised_in(model, error))
-        )
+    chosen = [name for name in HARD if only is None or name in only]
+    found = (find(name, partial(HARD[name], model), model, cause=CAUSES[name]) for name in chosen)
+    return [replace(finding, accepted=finding.name in declaration.accept) for finding in found]
 
 
 def reduced(declaration: Declaration) -> Declaration:
@@ -115,34 +78,17 @@ def redrawn(model: Model) -> Model:
     return model
 
 
-def describe(model: Model, name: str | None) -> str:
-    """What a module is, for people: its family and kind, and the layer it stands in."""
-    words = (name or "").split(".")
-    declaration = model.declaration
-    if words[0] not in ("layers", "ahead"):
-        whole = {"position": f"position {declaration.position.kind}", "norm": f"norm {declaration.norm.kind}"}
-        return whole.get(words[0], words[0].replace("_", " "))
-    layer = declaration.layers[int(words[1])] if words[0] == "layers" else declaration.layers[-1]
-    place = declaration.names[int(words[1])] if words[0] == "layers" else f"what predicts {int(words[1]) + 2} tokens on"
-    part = words[2] if len(words) > 2 else "block"
-    if part not in ("attention", "feed_forward", "block"):
-        part = "norm"
-    inner = f" ({'.'.join(words[3:])})" if len(words) > 3 else ""
-    with_position = f" with position {layer.position.kind}" if part == "attention" and not inner else ""
-    return f"{part} {getattr(layer, part).kind}{with_position} in {place}{inner}"
-
-
 # -- the checks: each returns what it found, or raises Failed ---------------------------------------------------------
 
 
-def _length(model: Model) -> int:
+def length(model: Model) -> int:
     """Tokens to check with: at least 192, and beyond every window."""
     windows = [getattr(layer.attention.options, "window", None) or 0 for layer in model.declaration.layers]
     return max([_TOKENS, *(w + _BEYOND_WINDOW for w in windows if w + _BEYOND_WINDOW <= model.declaration.context)])
 
 
 def _shape(model: Model) -> str:
-    tokens_BT = probes.tokens(model, rows=2, length=_length(model))
+    tokens_BT = probes.tokens(model, rows=2, length=length(model))
     wanted = (*tokens_BT.shape, model.declaration.width)
     with ExitStack() as stack:
         for number, layer in enumerate(model.layers):
@@ -175,18 +121,28 @@ def _watch(name: str, wanted: tuple[int, ...]) -> Callable[..., None]:
 
 def _agreeing(probe: Callable[[Model, int], Comparison], tolerance: float) -> Callable[[Model], str]:
     def check(model: Model) -> str:
-        comparison = probe(model, _length(model))
+        comparison = probe(model, length(model))
         parting = compare(model, comparison, tolerance=tolerance)
         if parting is not None:
-            raise Failed(f"{comparison.tell(parting.number)}; off by {parting.error:.2g}", parting.module)
-        return f"{comparison.total} tokens agree"
+            cause = AT_RANDOM if _draws(model, comparison) else ""
+            told = f"{comparison.tell(parting.number)}; off by {parting.error:.2g}"
+            raise Failed(told, parting.module, cause=cause)
+        return f"{comparison.total:,} tokens agree"
 
     return check
 
 
+def _draws(model: Model, comparison: Comparison) -> bool:
+    """Whether the model draws at random where it should not: the same pass twice differs."""
+    step = comparison.expected.passes[0]
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        one, other = (model.eval().trace(step.tokens_BT, documents_BT=step.documents_BT) for _ in range(2))
+    return not torch.equal(one.hidden_BTD, other.hidden_BTD)
+
+
 def _gradient(model: Model) -> str:
     model.train().zero_grad()
-    trace = model.trace(probes.tokens(model, rows=2, length=_length(model)), ahead=True)
+    trace = model.trace(probes.tokens(model, rows=2, length=length(model)), ahead=True)
     values = [model.logits(hidden_BTD) for hidden_BTD in (trace.hidden_BTD, *trace.ahead)] + list(trace.losses.values())
     generator = torch.Generator().manual_seed(1)
     weights = [torch.randn(value.shape, generator=generator, dtype=value.dtype) for value in values]
@@ -196,7 +152,7 @@ def _gradient(model: Model) -> str:
         if parameter.grad is None or not parameter.grad.any():
             raise Failed(f"no gradient reaches {short} ({name})", module)
         if not parameter.grad.isfinite().all():
-            raise Failed(f"the gradient of {short} ({name}) is not finite", module)
+            raise Failed(f"the gradient of {short} ({name}) is not finite", module, cause=BEHIND_A_MASK)
     return f"reaches all {len(list(model.parameters()))} parameters"
 
 
@@ -207,9 +163,11 @@ def _counts(model: Model) -> str:
         raise Failed(f"{counts.parameters:,} parameters were counted, {sum(built.values()):,} are there")
     if missing := built.keys() ^ roles(model).keys():
         raise Failed(f"no optimizer role, or two, for {', '.join(sorted(missing))}")
-    state = model.eval().state(1, model.declaration.context)
+    tokens_BT = probes.tokens(model, rows=1, length=model.declaration.context)
+    refuse_untrue(model.eval(), tokens_BT)
+    state = model.state(1, model.declaration.context)
     with torch.no_grad():
-        model.trace(probes.tokens(model, rows=1, length=model.declaration.context), state=state)
+        model.trace(tokens_BT, state=state)
     if not counts.cache_bytes <= state.bytes() <= 4 * counts.cache_bytes:
         wide, narrow = f"{state.bytes():,} bytes in float64", f"{counts.cache_bytes:,} were counted in bfloat16"
         raise Failed(f"decoding keeps {wide}, and {narrow}")
@@ -219,18 +177,21 @@ def _counts(model: Model) -> str:
 def _save(model: Model) -> str:
     from safetensors.torch import load, save
 
-    tokens_BT = probes.tokens(model, rows=1, length=_length(model))
+    tokens_BT = probes.tokens(model, rows=1, length=length(model))
     other = build(model.declaration, seed=1, dtype=torch.float64).eval()
-    other.load_state_dict(load(save({name: value.contiguous() for name, value in model.state_dict().items()})))
+    written = save({name: value.contiguous() for name, value in model.state_dict().items()})
+    other.load_state_dict(load(written))
+    if save({name: value.contiguous() for name, value in other.state_dict().items()}) != written:
+        raise Failed("what was saved, loaded and saved again is not the same bytes")
     with torch.no_grad():
         before, after = model.eval()(tokens_BT), other(tokens_BT)
     if not torch.equal(before, after):
         error = (before - after).abs().max()
         raise Failed(f"predictions are off by {error:.2g}: something they depend on is neither parameter nor buffer")
-    return "the same predictions"
+    return f"{len(written):,} bytes, loaded the same, with the same predictions"
 
 
-_CHECKS: dict[str, Callable[[Model], str]] = {
+HARD: dict[str, Callable[[Model], str]] = {
     "shape": _shape,
     "causality": _agreeing(probes.later_tokens_changed, _EXACT),
     "cached": _agreeing(probes.piece_by_piece, _CLOSE),

@@ -11,6 +11,7 @@ from lmmodel.architecture.families import ATTENTION, POSITION
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.told import Told
 from lmmodel.params.kinds import Chosen, Family
+from lmmodel.params.refusal import Refusal
 
 _FREE = ("nothing", "embedding")
 _ACTS = {"scores": "adds to attention scores", "queries and keys": "turns queries and keys"}
@@ -23,13 +24,15 @@ def go_together(told: Told, parts: dict[str, Chosen], sizes: Sizes) -> None:
     if acts_on not in (*_FREE, *_ACTS):
         choices = ", ".join(f"'{choice}'" for choice in (*_FREE, *_ACTS))
         raise told.refuse(("position",), f"'{position.kind}' should say acts_on, one of {choices}; it says {acts_on!r}")
-    if acts_on in _FREE or declared(ATTENTION, attention, "orders_itself"):
+    if acts_on in _FREE or ATTENTION.declares(attention.kind, "orders_itself", attention.file):
         return
     honours = declared(ATTENTION, attention, "honours")
-    if not isinstance(honours, frozenset):
-        example = 'frozenset({"queries and keys"})'
-        raise told.refuse(("attention",), f"'{attention.kind}' should say what it honours, such as {example}")
-    if acts_on not in honours:
+    if acts_on not in (honours or ()):
+        if declared(ATTENTION, attention, "orders_itself"):
+            return
+        if not isinstance(honours, frozenset):
+            example = 'frozenset({"queries and keys"})'
+            raise told.refuse(("attention",), f"'{attention.kind}' should say what it honours, such as {example}")
         raise told.refuse(("position",), _no_use(told, position, attention, acts_on, honours))
     _fits(told, position, attention, sizes)
 
@@ -37,9 +40,12 @@ def go_together(told: Told, parts: dict[str, Chosen], sizes: Sizes) -> None:
 def declared(family: Family, chosen: Chosen, name: str) -> Any:
     """What a kind's class says `name` is: read off its file or, where it only inherits it, off the class itself."""
     said = family.declares(chosen.kind, name, chosen.file)
-    if said is None and family.is_own(chosen.kind):
+    if said is not None or not family.is_own(chosen.kind):
+        return said
+    try:
         return getattr(family.load(chosen.kind, chosen.file), name, None)
-    return said
+    except Exception as error:  # whatever a person's own file may raise
+        raise Refusal(f"{chosen.kind}: cannot be imported: {type(error).__name__}: {error}") from None
 
 
 def _no_use(told: Told, position: Chosen, attention: Chosen, acts_on: str, honours: frozenset[str]) -> str:

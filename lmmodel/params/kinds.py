@@ -246,7 +246,10 @@ def _options(path: Path, modified: int, module: str, member: str) -> type[Settin
     light.__file__ = str(path)
     sys.modules[light.__name__] = light  # pydantic looks annotations up in the module of the class
     code = compile(ast.Module(_slice(tree, "Options"), type_ignores=[]), str(path), "exec", dont_inherit=True)
-    exec(code, light.__dict__)  # the kind's own file, which a parameter file named
+    try:
+        exec(code, light.__dict__)  # the kind's own file, which a parameter file named
+    except Exception as error:  # whatever a person's own file may raise
+        raise Refusal(f"'{path.name}': its Options cannot be read: {type(error).__name__}: {error}") from None
     options = light.__dict__["Options"]
     if not (isinstance(options, type) and issubclass(options, Settings)):
         raise Refusal(f"'{path.name}': Options should be a Settings (from lmmodel.params.settings import Settings)")

@@ -2,46 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from textwrap import dedent, indent
-
 import pytest
 import torch
 
 from lmmodel.architecture import check
-from lmmodel.architecture.declaration import Declaration
+from lmmodel.architecture.causes import AT_RANDOM, BEHIND_A_MASK
 from tests.architecture import properties
+from tests.architecture.faulty import NOISE, NORM_OVER_THE_BATCH, mixer
 
-MIXER = """
-    import torch
-    from torch import nn
-    from lmmodel.architecture.attend import attend
-    from lmmodel.params.settings import Settings
-
-    class Options(Settings):
-        pass
-
-    class Attention(nn.Module):
-        honours = frozenset({"queries and keys"})
-
-        def __init__(self, options, sizes, *, position, norm):
-            super().__init__()
-            self.heads = sizes.heads
-            self.query, self.key, self.value, self.out = (nn.Linear(sizes.width, sizes.width) for _ in range(4))
-            self.position = position(sizes)
-            self.prepare(sizes)
-
-        def prepare(self, sizes):
-            pass
-
-        def forward(self, x_BTD, span):
-            q, k, v = (part(x_BTD).unflatten(-1, (self.heads, -1)) for part in (self.query, self.key, self.value))
-            return self.out(self.mix(*(self.position.rotate(x, span.positions_BT) for x in (q, k)), v, span).flatten(2))
-
-        def mix(self, q, k, v, span):
-            k, v = span.extend(self, k, v)
-            return attend(q, k, v, span)
-"""
 PEEKS = """
         def mix(self, q, k, v, span):
             y = attend(q, *span.extend(self, k, v), span)
@@ -103,6 +71,16 @@ FAULTS = {
             return attend(q, k, v, span) + v.cumsum(1)[:, -q.size(1):]
 """,
     ),
+    "a state that leaks across documents": (
+        "packed",
+        """
+        def mix(self, q, k, v, span):
+            before = span.recall(self.value)
+            total = v.cumsum(1) + (0 if before is None else before[0])
+            span.keep(self.value, total[:, -1:])
+            return attend(q, *span.extend(self, k, v), span) + total
+""",
+    ),
     "sees padding": (
         "ragged",
         """
@@ -143,6 +121,27 @@ FAULTS = {
             return attend(q, *span.extend(self, k, v), span) * (1 + self.more.mean())
 """,
     ),
+    "mixing_flops of what torch counts already": (
+        "counts",
+        """
+        def mixing_flops(self, context):
+            return 4 * context * 32
+""",
+    ),
+    "mixing_flops of the whole sequence": (
+        "counts",
+        """
+        def mixing_flops(self, context):
+            return context * context // 64
+""",
+    ),
+    "mixing_flops that is no number of operations": (
+        "counts",
+        """
+        def mixing_flops(self, context):
+            return context / 3
+""",
+    ),
     "a value outside parameters and buffers": (
         "save",
         """
@@ -169,26 +168,6 @@ FAULTS = {
 }
 
 
-@pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Writes experiments/part.py in a folder of its own, and gives the declaration of a design with it."""
-    monkeypatch.chdir(tmp_path)
-
-    def write(source: str, part: str = "attention") -> Declaration:
-        Path("experiments").mkdir()
-        Path("experiments/part.py").write_text(dedent(source), encoding="utf-8")
-        return properties.declared(f"{{{part}: experiments/part.py}}")
-
-    return write
-
-
-def mixer(changes: str) -> str:
-    """A sound mixer with some of its methods replaced, the class that is used being the last."""
-    sound = dedent(MIXER).replace("class Attention(", "class Sound(")
-    honours = '    honours = frozenset({"queries and keys"})\n'
-    return f"{sound}\nclass Attention(Sound):\n{honours}{indent(dedent(changes), '    ')}"
-
-
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_faulty_mixer_is_caught_and_named(own, fault):
     name, changes = FAULTS[fault]
@@ -197,6 +176,31 @@ def test_a_faulty_mixer_is_caught_and_named(own, fault):
     assert finding.stops
     assert finding.component.startswith("attention experiments/part.py") or name in ("counts", "save")
     assert name in finding.text
+    assert finding.cause or "raises" in finding.found
+    if "mixing_flops" in fault:
+        assert finding.component.startswith("attention experiments/part.py")
+        assert "mixing_flops" in finding.found
+
+
+def test_work_that_torch_does_not_count_may_be_declared(own):
+    sound = own(mixer("def mixing_flops(self, context):\n    return 4 * self.heads * 8"))
+    assert [finding.text for finding in check.hard(sound, only=["counts"]) if not finding.passed] == []
+
+
+def test_noise_in_eval_mode_is_told_as_such(own):
+    findings = {finding.name: finding for finding in check.hard(own(mixer(NOISE)))}
+    assert not findings["cached"].passed
+    assert findings["cached"].cause == AT_RANDOM
+    assert findings["causality"].passed
+
+
+def test_a_gradient_that_is_lost_behind_the_mask_is_told_as_such(own):
+    bias = "def bias(self, head, distance):\n    return -self.steep * distance.double().log1p()\n"
+    parts = "def prepare(self, sizes):\n    self.steep = nn.Parameter(torch.ones(()))\n"
+    mix = "def mix(self, q, k, v, span):\n    return attend(q, *span.extend(self, k, v), span, bias=self.bias)\n"
+    (finding,) = check.hard(own(mixer(parts + bias + mix)), only=["gradient"])
+    assert "steep" in finding.found
+    assert finding.cause == BEHIND_A_MASK
 
 
 def test_the_mixer_that_faults_are_put_into_is_sound(own):
@@ -215,21 +219,6 @@ def test_a_mixer_that_looks_ahead_through_zeros_would_pass_were_parameters_not_r
         assert torch.equal(model(tokens_BT)[:, :-1], model(changed_BT)[:, :-1])
 
 
-NORM_OVER_THE_BATCH = """
-    from torch import nn
-    from lmmodel.params.settings import Settings
-
-    class Options(Settings):
-        pass
-
-    class Norm(nn.Module):
-        def __init__(self, options, sizes):
-            super().__init__()
-            self.weight = nn.Parameter(__import__("torch").ones(sizes.width))
-
-        def forward(self, x):
-            return x / x.square().mean(dim=(0, -1), keepdim=True).sqrt() * self.weight
-"""
 POSITION_THAT_COUNTS_ITSELF = """
     import torch
     from torch import nn
@@ -307,7 +296,7 @@ def test_sound_designs_pass(design):
 def test_a_window_is_passed_even_in_a_small_context():
     declaration = check.reduced(properties.declared("{attention: {window: 250}}", "depth: 3, context: 300"))
     assert declaration.context == 300
-    assert check._length(check.build(declaration, seed=0)) == 282
+    assert check.length(check.build(declaration, seed=0)) == 282
 
 
 def test_every_unlike_layer_stays():

@@ -263,10 +263,25 @@ def own(tmp_path, monkeypatch):
     return (tmp_path / "experiments" / "mine.py").write_text
 
 
-def test_what_a_mixer_inherits_counts_as_declared(own):
-    own(INHERITED)
-    told = declared("  design: {attention: experiments/mine.py, position: alibi}\n")
+@pytest.mark.parametrize(
+    ("mixer", "position"), [("multi_head", "alibi"), ("gated_delta", "rotary"), ("linear", "rotary")]
+)
+def test_what_a_mixer_inherits_counts_as_declared(own, mixer, position):
+    own(INHERITED.replace("multi_head", mixer))
+    told = declared(f"  design: {{attention: experiments/mine.py, position: {position}}}\n")
     assert told.layers[0].attention.kind == "experiments/mine.py"
+
+
+def test_a_mixer_that_says_it_all_itself_is_not_even_imported(own):
+    own(f"import nowhere\n{SAYS_NOTHING}class Attention(nn.Module):\n    honours = frozenset({{'queries and keys'}})\n")
+    assert declared("  design: {attention: experiments/mine.py}\n").depth == 6
+
+
+def test_a_mixer_that_has_to_be_imported_and_cannot_be_is_refused(own):
+    own(f"import nowhere\n{INHERITED}")
+    assert "experiments/mine.py: cannot be imported: ModuleNotFoundError" in refused(
+        "  design: {attention: experiments/mine.py}\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What `lmmodel new` writes: one working component a family, to be changed. Checked as they stand, by the tests."""
