@@ -21,8 +21,13 @@ COMMANDS = {
     "plan": ("", "what is out of date, why, and how long making it takes"),
     "doctor": ("", "what is broken, and how to mend it;  --fix, --deep"),
     "generate": ("[CHECKPOINT]", "text from a trained model;  --prompt, --chat"),
+    "import": ("FOLDER TARGET", "a Hugging Face folder made into a checkpoint"),
+    "export": ("CHECKPOINT FOLDER", "a checkpoint made into a Hugging Face folder"),
 }
 """What each command takes and does, in the order of the help."""
+
+_PAGES = {"import": "importing", "export": "exporting"}
+"""Pages that are not called like their command: `import` is a word of Python's own."""
 
 _OTHERS = {
     "dvc repro": "the pipeline",
@@ -61,12 +66,17 @@ def _dispatch(words: list[str]) -> None:
     name, rest = words[0], words[1:]
     if name not in COMMANDS:
         raise Refusal(f"lmmodel: '{name}' is not one of {', '.join(COMMANDS)}{suggestion(name, list(COMMANDS))}")
-    page = importlib.import_module(f"pipelines.pages.{name}")
+    page = importlib.import_module(module(name))
     parser = _Parser(
         prog=f"lmmodel {name}", description=page.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     page.arguments(parser)
     page.show(parser.parse_args(rest))
+
+
+def module(name: str) -> str:
+    """The module of a command's page."""
+    return f"pipelines.pages.{_PAGES.get(name, name)}"
 
 
 def overview() -> str:

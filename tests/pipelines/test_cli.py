@@ -36,7 +36,7 @@ def test_without_a_command_the_menu_is_printed(capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_has_a_page_that_explains_itself(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    page = importlib.import_module(f"pipelines.pages.{name}")
+    page = importlib.import_module(cli.module(name))
     page.arguments(argparse.ArgumentParser())
     code, out, _ = said(capsys, name, "--help")
     assert code == 0
@@ -45,13 +45,13 @@ def test_every_command_has_a_page_that_explains_itself(capsys: pytest.CaptureFix
 
 def test_every_page_is_a_command() -> None:
     pages = {path.stem for path in (ROOT / "pipelines" / "pages").glob("*.py")} - {"__init__"}
-    assert pages == set(cli.COMMANDS)
+    assert {f"pipelines.pages.{page}" for page in pages} == set(map(cli.module, cli.COMMANDS))
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("desing",), "kinds, new, plan, doctor, generate: did you mean 'design'?"),
+        (("desing",), "kinds, new, plan, doctor, generate, import, export: did you mean 'design'?"),
         (("kinds", "attentoin"), "did you mean 'attention'?"),
         (("kinds", "attention", "multihead"), "did you mean 'multi_head'?"),
         (("kinds", "--colour"), "unrecognized arguments: --colour"),

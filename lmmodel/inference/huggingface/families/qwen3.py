@@ -1,0 +1,72 @@
+"""Qwen 3 (Yang and others, 2025, "Qwen3 Technical Report"): Llama's parts with normed queries and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lmmodel.architecture.declaration import Declaration
+from lmmodel.inference.huggingface import decoder, rope
+from lmmodel.inference.huggingface.assembly import Seen, assemble
+from lmmodel.inference.huggingface.config import Config
+from lmmodel.inference.huggingface.rules import Rule
+
+ARCHITECTURE, BASE = "Qwen3ForCausalLM", "model"
+DEFAULTS = {
+    **decoder.DEFAULTS,
+    "num_key_value_heads": 32,
+    "head_dim": 128,
+    "attention_bias": False,
+    "use_sliding_window": False,
+    "sliding_window": 4096,
+    "max_window_layers": 28,
+}
+_SLIDING, _FULL = "sliding_attention", "full_attention"
+
+
+def declare(config: Config) -> Declaration:
+    """Layers alike, but that some may see no more than a window."""
+    sizes = decoder.sizes(config)
+    windows = _windows(config, sizes.depth)
+    bias = config.flag("attention_bias")
+    layer = {
+        "norm": decoder.norm(config),
+        "position": rope.position(config, context=sizes.context),
+        "attention": decoder.attention(config, heads=sizes.heads, qk_norm="head", bias=bias),
+        "feed_forward": decoder.gated(config),
+        "block": "prenorm",
+    }
+    layers = [{**layer, "attention": {**layer["attention"], "window": window}} for window in windows]
+    return assemble(config, sizes=sizes, layers=layers, embedding=decoder.embedding(config))
+
+
+def _windows(config: Config, depth: int) -> list[int | None]:
+    first = config.take("max_window_layers")
+    window = config.take("sliding_window")
+    if not config.flag("use_sliding_window") or window is None:
+        types = decoder.layer_types(config, depth, otherwise=[_FULL] * depth)
+        if _SLIDING in types:
+            raise config.refuse("layer_types", f"names {_SLIDING}, and no window is in use")
+        return [None] * depth
+    window = config.count("sliding_window")
+    otherwise = [_SLIDING if number >= first else _FULL for number in range(depth)]
+    return [window if kind == _SLIDING else None for kind in decoder.layer_types(config, depth, otherwise=otherwise)]
+
+
+def describe(seen: Seen) -> dict[str, Any]:
+    """The settings of every layer, from the first that has them."""
+    windows = seen.each("attention", "window")
+    window = next((width for width in windows if width), None)
+    told = {
+        "attention_bias": seen("attention", "bias"),
+        "use_sliding_window": window is not None,
+        "sliding_window": window,
+        "max_window_layers": len(windows),
+        "layer_types": [_SLIDING if width else _FULL for width in windows],
+    }
+    return {**decoder.described(seen), **decoder.gated_described(seen), **decoder.rope_described(seen), **told}
+
+
+def rules(declaration: Declaration) -> Iterator[Rule]:
+    """Module for module."""
+    return decoder.layers(declaration)
