@@ -112,16 +112,21 @@ def described(seen: Seen) -> dict[str, Any]:
         "num_key_value_heads": seen("attention", "kv_heads"),
         "head_dim": declared.head_width,
         "max_position_embeddings": declared.context,
-        "rms_norm_eps": seen("norm", "epsilon"),
+        "rms_norm_eps": epsilon(seen),
         "initializer_range": declared.initial.std,
         "tie_word_embeddings": declared.embedding.tied,
     }
 
 
+def epsilon(seen: Seen) -> float:
+    """The norm's; some number where it has none, and so is another norm."""
+    return seen("norm", "epsilon") or DEFAULTS["rms_norm_eps"]
+
+
 def gated_described(seen: Seen) -> dict[str, Any]:
     """What `gated` reads."""
     return {
-        "intermediate_size": seen("feed_forward", "hidden"),
+        "intermediate_size": seen("feed_forward", "hidden") or seen.declaration.width,
         "hidden_act": SPELT.get(seen("feed_forward", "activation")),
     }
 

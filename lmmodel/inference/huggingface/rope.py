@@ -106,8 +106,11 @@ _SPELT = {
 
 
 def parameters(position: Mapping[str, Any], *, partial: bool = False) -> dict[str, Any]:
-    """`rope_parameters` for a rotary position's options; `partial`: of an architecture that turns part of a head."""
+    """`rope_parameters` for a rotary position's options; `partial`: of an architecture that turns part of a head.
+
+    Without a rotary position they are some that it is not.
+    """
     scaling = position.get("scaling", "none")
-    told = {"rope_type": _TYPES.get(scaling, scaling), "rope_theta": position.get("theta")}
+    told = {"rope_type": _TYPES.get(scaling, "default"), "rope_theta": position.get("theta", 10_000.0)}
     told |= {their: position[own] for own, their in _SPELT.get(scaling, {}).items()}
-    return {**told, "partial_rotary_factor": position.get("fraction")} if partial else told
+    return {**told, "partial_rotary_factor": position.get("fraction", 1.0)} if partial else told

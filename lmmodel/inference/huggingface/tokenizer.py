@@ -60,6 +60,16 @@ def send(place: Path, folder: Path, *, context: int) -> str:
     return _told(tokenizer)
 
 
+def ids(place: Path) -> dict[str, int | None]:
+    """What a config.json says of the tokenizer in `place`, whether there is one or not."""
+    known = Tokenizer.load(place) if (place / DESCRIPTION).is_file() else None
+    return {
+        "bos_token_id": known.begin if known else None,
+        "eos_token_id": known.end if known else None,
+        "pad_token_id": None,
+    }
+
+
 def _told(tokenizer: Tokenizer) -> str:
     return f"{tokenizer.algorithm}, {tokenizer.vocab_size:,} tokens"
 
@@ -91,13 +101,13 @@ def _bytes() -> _Pieces:
 def _described(pieces: _Pieces, tokenizer: Tokenizer) -> dict[str, Any]:
     """tokenizer.json: spaces written as sentencepiece writes them, pieces found in that, and both undone."""
     special = [{"id": pieces.names.index(name), "content": name, **_SPECIAL} for name in SPECIALS]
-    begin = SPECIALS[0]
+    begin, spaced = SPECIALS[0], tokenizer.algorithm != "byte"
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
         "added_tokens": special,
-        "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": SPACE},
+        "normalizer": _replaced(" ", SPACE) if spaced else None,
         "pre_tokenizer": None,
         "post_processor": {
             "type": "TemplateProcessing",
@@ -108,13 +118,17 @@ def _described(pieces: _Pieces, tokenizer: Tokenizer) -> dict[str, Any]:
         "decoder": {
             "type": "Sequence",
             "decoders": [
-                {"type": "Replace", "pattern": {"String": SPACE}, "content": " "},
+                *([_replaced(SPACE, " ")] if spaced else []),
                 {"type": "ByteFallback"},
                 {"type": "Fuse"},
             ],
         },
         "model": _unigram(pieces) if tokenizer.algorithm == "unigram" else _merged(pieces),
     }
+
+
+def _replaced(this: str, that: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"String": this}, "content": that}
 
 
 _SPECIAL = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}

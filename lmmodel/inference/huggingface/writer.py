@@ -50,8 +50,9 @@ def send(checkpoint: Path, folder: Path) -> Sent:
     with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as unfinished:
         made = Path(unfinished, "folder")
         values = load_file(checkpoint / WEIGHTS)
-        family = write(made, values=values, declaration=declaration, facts=facts)
-        told = tokenizers.send(checkpoint / checkpoints.TOKENIZER, made, context=declaration.context)
+        place = checkpoint / checkpoints.TOKENIZER
+        family = write(made, values=values, declaration=declaration, facts=facts, ids=tokenizers.ids(place))
+        told = tokenizers.send(place, made, context=declaration.context)
         made.rename(folder)
     return Sent(family.model_type, family.architecture, told)
 
@@ -93,11 +94,18 @@ def fit(family: Family, declaration: Declaration) -> Fit:
     return Fit(family, config, amiss)
 
 
-def write(folder: Path, *, values: Mapping[str, Tensor], declaration: Declaration, facts: Mapping[str, Any]) -> Family:
+def write(
+    folder: Path,
+    *,
+    values: Mapping[str, Tensor],
+    declaration: Declaration,
+    facts: Mapping[str, Any],
+    ids: Mapping[str, int | None] | None = None,
+) -> Family:
     """Write `values`, a model's by name, into `folder` as config.json and model.safetensors.
 
     facts: the checkpoint's. What was imported gets back the kinds of number that it came in, and the settings without
-    effect; anything else is float32.
+    effect; anything else is float32, with `ids` for the tokens that begin and end.
     """
     from safetensors.torch import save_file
 
@@ -110,7 +118,7 @@ def write(folder: Path, *, values: Mapping[str, Tensor], declaration: Declaratio
     typed = {name: _as(tensor, others.get(name, dtype)) for name, tensor in tensors.items()}
     folder.mkdir(parents=True, exist_ok=True)
     save_file(typed, folder / WEIGHTS, metadata={"format": "pt"})
-    told = {**source.get("config", {}), **config, "dtype": dtype}
+    told = {**source.get("config", ids or {}), **config, "dtype": dtype}
     (folder / CONFIG).write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return family
 

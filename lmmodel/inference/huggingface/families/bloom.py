@@ -59,7 +59,7 @@ def describe(seen: Seen) -> dict[str, Any]:
         "n_layer": declared.depth,
         "n_head": declared.heads,
         "seq_length": declared.context,
-        "layer_norm_epsilon": seen("norm", "epsilon"),
+        "layer_norm_epsilon": decoder.epsilon(seen),
         "initializer_range": declared.initial.std,
         "tie_word_embeddings": declared.embedding.tied,
     }

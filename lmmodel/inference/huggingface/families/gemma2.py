@@ -14,7 +14,7 @@ from lmmodel.inference.huggingface.rules import Rule
 
 ARCHITECTURE, BASE = "Gemma2ForCausalLM", "model"
 DEFAULTS = {
-    **decoder.DEFAULTS,
+    **{key: value for key, value in decoder.DEFAULTS.items() if key != "hidden_act"},
     "num_key_value_heads": 4,
     "head_dim": 256,
     "hidden_activation": "gelu_pytorch_tanh",

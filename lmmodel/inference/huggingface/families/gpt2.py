@@ -66,7 +66,7 @@ def describe(seen: Seen) -> dict[str, Any]:
         "n_head": declared.heads,
         "n_inner": seen("feed_forward", "hidden"),
         "activation_function": _SPELT.get(seen("feed_forward", "activation")),
-        "layer_norm_epsilon": seen("norm", "epsilon"),
+        "layer_norm_epsilon": decoder.epsilon(seen),
         "initializer_range": declared.initial.std,
         "tie_word_embeddings": declared.embedding.tied,
     }

@@ -39,6 +39,7 @@ def declare(config: Config) -> Declaration:
     sizes = Sizes(width, depth, heads, head_width, context)
     config.only("hidden_act", "silu", "swish")
     config.only("use_bias", False)
+    config.only("n_groups", 1)  # with more, transformers norms the output group by group
     config.only("use_conv_bias", True)
     config.only("time_step_limit", [0.0, math.inf])
     config.free(*_FREE)
@@ -49,7 +50,6 @@ def declare(config: Config) -> Declaration:
         "state_width": config.count("state_size"),
         "expansion": config.number("expand"),
         "heads": config.count("num_heads"),
-        "groups": config.count("n_groups"),
         "convolution": config.count("conv_kernel"),
         "epsilon": epsilon,
     }
@@ -79,7 +79,7 @@ def describe(seen: Seen) -> dict[str, Any]:
         "state_size": seen("attention", "state_width"),
         "n_groups": seen("attention", "groups"),
         "conv_kernel": seen("attention", "convolution"),
-        "layer_norm_epsilon": seen("norm", "epsilon"),
+        "layer_norm_epsilon": decoder.epsilon(seen),
         "initializer_range": declared.initial.std,
         "tie_word_embeddings": declared.embedding.tied,
     }

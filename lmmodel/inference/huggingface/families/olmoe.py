@@ -14,7 +14,6 @@ from lmmodel.inference.huggingface.rules import Rule
 ARCHITECTURE, BASE = "OlmoeForCausalLM", "model"
 DEFAULTS = {
     **decoder.DEFAULTS,
-    "num_key_value_heads": 16,
     "rms_norm_eps": 1e-5,
     "attention_bias": False,
     "num_experts_per_tok": 8,
