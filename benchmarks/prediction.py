@@ -69,14 +69,12 @@ def _round(section: Any, decided: plan.Plan, clock: Clock) -> dict[str, dict[str
             (pace.work(shape, rows, decided, section), pace.seconds(shape, rows, decided, section, clock=clock))
         )
     rates, found = fitted(timed), {}
-    print(rates, [round(r[1] and rates.seconds(r[0]) / r[1], 2) for r in timed])
     for name, (shape, rows, at_once) in DESIGNS.items():
         declaration = pace.declared(shape)
         view = Outlook(*rehearse(declaration, section, precision=decided.precision, sequences=(1, 2)))
         tokens = rows * declaration.context
         seconds = pace.seconds(shape, rows, decided, section, at_once=at_once, clock=clock)
         found[name] = {"predicted": tokens / rates.seconds(view.step(rows, at_once)), "measured": tokens / seconds}
-        print(name, found[name])
     return found
 
 

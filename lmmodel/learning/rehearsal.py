@@ -7,9 +7,10 @@ computing would take longer. So parts of one's own are rehearsed like those that
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from lmmodel.architecture.declaration import Declaration
+from lmmodel.architecture.declaration import Declaration, Layer
 from lmmodel.architecture.initial import WithoutValues
 from lmmodel.architecture.model import Model
 from lmmodel.architecture.roles import roles
@@ -30,6 +31,8 @@ from lmmodel.learning.weights import Weights
 
 _REALLY_RUN_FLOPS = 3e10
 """Up to which a step is really computed: that is faster than to load what avoids it."""
+_MOST_LAYERS = 6
+"""Up to which a step without values goes through all of them, and some more for each sort."""
 _aten = torch.ops.aten
 
 
@@ -80,11 +83,47 @@ class Rehearsal:
 def rehearse(
     declaration: Declaration, section: Pretrain | Finetune, *, precision: str, sequences: tuple[int, ...]
 ) -> tuple[Rehearsal, ...]:
-    """Updates of the declared model on a processor, with the optimizer of `section`: one for each number of rows."""
+    """Updates of the declared model on a processor, with the optimizer of `section`: one for each number of rows.
+
+    Where layers are many, some of each sort are gone through, and the others are taken to be like them.
+    """
+
+    def some(layers: Sequence[Layer]) -> tuple[Rehearsal, ...]:
+        fewer = declaration.model_copy(update={"layers": tuple(layers), "depth": len(layers), "names": ()})
+        return _rehearsed(fewer, section, precision=precision, sequences=sequences)
+
+    often = Counter(layer.model_dump_json() for layer in declaration.layers)
+    sorts = {layer.model_dump_json(): layer for layer in declaration.layers}
+    if not _is_large(declaration, max(sequences)) or declaration.depth <= _MOST_LAYERS + 2 * len(sorts):
+        return some(declaration.layers)
+    few = [layer for key, layer in sorts.items() for _ in range(min(2, often[key]))]
+    result = base = some(few)
+    for key, layer in sorts.items():
+        if (missing := often[key] - 2) > 0:
+            more = some([*few, layer, layer])
+            result = tuple(_line(*three, missing / 2) for three in zip(result, more, base, strict=True))
+    return result
+
+
+def _rehearsed(
+    declaration: Declaration, section: Pretrain | Finetune, *, precision: str, sequences: tuple[int, ...]
+) -> tuple[Rehearsal, ...]:
     large = _is_large(declaration, max(sequences))
     with FakeTensorMode(allow_non_fake_inputs=True) if large else nullcontext(), _Watch() as watch:
         step = _Step(declaration, section, precision, watch)
         return tuple(step.whole(rows) for rows in sequences)
+
+
+def _line(start: Rehearsal, more: Rehearsal, base: Rehearsal, often: float) -> Rehearsal:
+    """`start`, and so often what `more` has beyond `base`."""
+    found: dict[str, Any] = {"sequences": start.sequences}
+    for name in (field.name for field in fields(Rehearsal) if field.name != "sequences"):
+        at, above, below = (getattr(one, name) for one in (start, more, base))
+        if isinstance(at, Work):
+            found[name] = at + (above + below.times(-1)).times(often)
+        else:
+            found[name] = round(at + (above - below) * often)
+    return Rehearsal(**found)
 
 
 def _is_large(declaration: Declaration, sequences: int) -> bool:

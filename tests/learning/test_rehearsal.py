@@ -104,6 +104,21 @@ def test_without_computing_anything_the_same_is_foretold(monkeypatch):
         assert replace(one, update=other.update) == other  # without values, torch updates one by one
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("design", ["llama3", "scores"])
+def test_many_layers_are_foretold_from_a_few(design, monkeypatch):
+    deep = declared(DESIGNS[design], SIZE.replace("depth: 3", "depth: 12"), VOCABULARY)
+    told = section("muon", "bfloat16")
+    (whole,) = rehearse(deep, told, precision="bfloat16", sequences=(2,))
+    monkeypatch.setattr(rehearsal, "_REALLY_RUN_FLOPS", 0)
+    (few,) = rehearse(deep, told, precision="bfloat16", sequences=(2,))
+    assert few.peak_bytes == pytest.approx(whole.peak_bytes, rel=0.02)
+    assert few.weights_bytes == whole.weights_bytes
+    assert few.optimizer_bytes == pytest.approx(whole.optimizer_bytes, rel=0.001)
+    assert few.part.flops == whole.part.flops
+    assert few.checkpointed_bytes == pytest.approx(whole.checkpointed_bytes, rel=0.02)
+
+
 def test_what_is_held_is_what_the_weights_and_the_optimizer_take():
     told, parameters = section("adamw", "float32"), count.measure(declaration("gpt2")).parameters
     (one,) = rehearse(declaration("gpt2"), told, precision="float32", sequences=(1,))
