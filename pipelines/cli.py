@@ -14,8 +14,9 @@ from lmmodel.params.refusal import Refusal, suggestion
 COMMANDS = {
     "run": ("", "whatever is out of date, made; then the report"),
     "report": ("", "what stands: the model, the table, samples"),
-    "design": ("[NAME|FILE]", "a design drawn, counted and timed;  --json"),
+    "design": ("[NAME|FILE]", "a design drawn, counted, foretold;  --against, --fit, --json"),
     "check": ("[NAME|FILE]", "the whole contract kit;  --only TEST, --json"),
+    "trial": ("A B", "two designs on the same batches: which learns faster;  --json"),
     "kinds": ("[FAMILY [KIND]]", "the menu: every part, its options, its source"),
     "new": ("FAMILY NAME", "a working component of your own under experiments/, to change"),
     "plan": ("", "what is out of date, why, and how long making it takes"),
