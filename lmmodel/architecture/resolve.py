@@ -93,6 +93,12 @@ def resolve(document: Document, *, vocab_size: int, design: str | None = None) -
     )
 
 
+def parts_told(document: Document, design: str | None = None) -> dict[str, Any]:
+    """What `resolve` would make layers of: the design with all that it is like, merged, as it may stand in a file."""
+    model = settle(Model, document, ("model",))
+    return _design(document, ("model", "design"), model.design if design is None else design).data
+
+
 def published(name: str) -> dict[str, int]:
     """The sizes at which design `name` was published."""
     return dict(_read_design(name).data["published"])

@@ -19,7 +19,7 @@ from lmmodel.architecture.resolve import designs, published, resolve
 from lmmodel.params.document import Document, read
 from lmmodel.params.refusal import Refusal, suggestion
 from pipelines import design as stage
-from pipelines import pace, parameters, planning, wording
+from pipelines import fitting, pace, parameters, planning, wording
 from pipelines.contrast import contrasted
 from pipelines.drawing import Counts, drawn
 from pipelines.foreseen import Foreseen, foreseen
@@ -31,6 +31,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("design", nargs="?", metavar="NAME|FILE", help=f"{', '.join(designs())}, or a YAML file")
     parser.add_argument("--published", action="store_true", help="NAME at the size at which it was published")
     parser.add_argument("--against", metavar="NAME|FILE", help="another design: what differs, and what that costs")
+    parser.add_argument(
+        "--fit",
+        metavar="BUDGET",
+        help="'24 GB' or '100M parameters': the size that fills it, as a file in experiments/",
+    )
     parser.add_argument("--measure", action="store_true", help="time this machine anew first, up to half a minute")
     parser.add_argument("--json", action="store_true", help="the declaration and its counts as data")
 
@@ -38,6 +43,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def show(told: argparse.Namespace) -> None:
     """Print the drawing, or the data; with --fit write a design of another size first."""
     given = chosen(told.design, published_size=told.published)
+    if told.fit:
+        fit = fitting.Fit(given, told.design, fitting.Budget.parse(told.fit))
+        print("\n".join(fitting.page(*fitting.write(fit, told.design))))
+        return
     if told.against:
         other = chosen(told.against, published_size=False)
         sides = [(name, item.declaration, stage.judged(item.declaration)) for name, item in _named(told, given, other)]

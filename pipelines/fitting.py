@@ -1,0 +1,195 @@
+"""`lmmodel design --fit`: a design at the size that fills a budget, written as a file under `experiments/`."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmmodel.architecture.declaration import Declaration
+from lmmodel.architecture.resolve import designs, parts_told, resolve
+from lmmodel.params.document import Document
+from lmmodel.params.kinds import OWN_FOLDER
+from lmmodel.params.refusal import Refusal
+from pipelines import wording
+from pipelines.parameters import Parameters
+
+if TYPE_CHECKING:
+    from lmmodel.architecture.fit import Size
+
+_SHALLOW = (2, 4)  # layers of each sort
+_UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
+_BYTES = {"MB": 1e6, "GB": 1e9, "TB": 1e12, "MIB": 2.0**20, "GIB": 2.0**30}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """`bytes`: of all tensors of a training alive at once, or `parameters`."""
+
+    text: str
+    amount: float
+    unit: str
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """`24 GB`, `100M parameters`; a Refusal of anything else."""
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d+)?)\s*([a-z]*)(?:\s*(param\w*))?\s*", text.lower())
+        if found and float(found[1]) > 0:
+            number, unit = float(found[1]), found[2].upper()
+            if found[3] and unit in _UNITS:
+                return cls(text, number * _UNITS[unit], "parameters")
+            if unit.startswith("PARAM"):
+                return cls(text, number, "parameters")
+            if not found[3] and unit in _BYTES:
+                return cls(text, number * _BYTES[unit], "bytes")
+        raise Refusal(f"lmmodel design: --fit '{text}' is no budget: write '24 GB' or '100M parameters'")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A design at a new size: the section `model` that says so, what it means and what it takes."""
+
+    model: dict[str, Any]
+    declaration: Declaration
+    taken: float
+
+
+class Fit:
+    """The search for a size, for the design that `given` stands for (`name`: in the place of its own)."""
+
+    def __init__(self, given: Parameters, name: str | None, budget: Budget) -> None:
+        self.given, self.budget = given, budget
+        known = given.declaration
+        named = name if name and "model" not in _sections(given, name) else None
+        design = parts_told(given.document, named)
+        told = named if named is not None else given.document.data["model"].get("design", {})
+        proportional = parts_in_proportion(design, known)
+        self.design = told if isinstance(told, str) and told in designs() else proportional
+        self._lines: dict[int, tuple[list[float | None], int]] = {}
+        self.told = {key: value for key, value in given.document.data["model"].items() if key != "design"}
+
+    def found(self) -> Fitted:
+        """The size that fills the budget; a Refusal where none is small enough."""
+        from lmmodel.architecture.fit import Size, fitted
+
+        known = self.given.declaration
+        start = Size(known.width, known.depth, known.heads)
+        cost = self._cost if self.budget.unit == "parameters" else self._estimate
+        size = fitted(start, cost, self.budget.amount)
+        while size and not self._fits(size):
+            size = replace(size, depth=size.depth - 1) if size.depth > 1 else None
+        while size and self._fits(deeper := replace(size, depth=size.depth + 1)):
+            size = deeper
+        if size is None:
+            raise Refusal(f"lmmodel design: no size of this design is within {self.budget.text}")
+        declaration = self._declared(size)
+        assert declaration is not None
+        return Fitted(self._model(size), declaration, self.taken(declaration))
+
+    def _fits(self, size: Size) -> bool:
+        taken = self._cost(size)
+        return taken is not None and taken <= self.budget.amount
+
+    def _model(self, size: Size) -> dict[str, Any]:
+        return {**self.told, **asdict(size), "context": self.given.declaration.context, "design": self.design}
+
+    def _declared(self, size: Size) -> Declaration | None:
+        document = Document("fit", {"model": self._model(size)}, {})
+        try:
+            return resolve(document, vocab_size=self.given.declaration.vocab_size)
+        except Refusal:
+            return None
+
+    def _cost(self, size: Size) -> float | None:
+        declaration = self._declared(size)
+        return None if declaration is None else self.taken(declaration)
+
+    def _estimate(self, size: Size) -> float | None:
+        """As the depth grows, a straight line through two shallow models of this width; checked in the end."""
+        if self._declared(size) is None:
+            return None
+        if size.heads not in self._lines:
+            sorts = len(set(self.given.declaration.names)) or 1
+            ends = [self._cost(replace(size, depth=depth * sorts)) for depth in _SHALLOW]
+            self._lines[size.heads] = ends, sorts
+        (low, high), sorts = self._lines[size.heads]
+        if low is None or high is None:
+            return self._cost(size)
+        each = (high - low) / (_SHALLOW[1] - _SHALLOW[0]) / sorts
+        return low + each * (size.depth - _SHALLOW[0] * sorts)
+
+    def taken(self, declaration: Declaration) -> float:
+        """Of the budget's unit."""
+        if self.budget.unit == "parameters":
+            from lmmodel.architecture.fit import parameters
+
+            return parameters(declaration)
+        from lmmodel.learning.rehearsal import rehearse
+
+        section: Any = self.given.sections["pretrain"]
+        precision = "bfloat16" if section.precision == "auto" else section.precision
+        (one,) = rehearse(declaration, section, precision=precision, sequences=(self.rows,))
+        return one.peak_bytes
+
+    @property
+    def rows(self) -> int:
+        """Sequences at once, where memory is the budget: as `launch` says, one where it leaves that open."""
+        told = self.given.launch.micro_batch_sequences
+        return 1 if told == "auto" else int(told)
+
+
+def _sections(given: Parameters, name: str) -> dict[str, Any]:
+    """The sections of the file `name`, where `given` was read from it."""
+    return given.document.data if given.document.name == name else {}
+
+
+def parts_in_proportion(design: dict[str, Any], known: Declaration) -> Any:
+    """The written design with ratios for what should grow."""
+    from lmmodel.architecture.fit import in_proportion
+
+    return in_proportion(design, width=known.width, heads=known.heads)
+
+
+def write(fit: Fit, name: str | None) -> tuple[Path, Fit, Fitted]:
+    """Find the size and write its file; a Refusal where there is one already, before anything is searched."""
+    stem = Path(name).stem if name else "params"
+    words = re.sub(r"[^a-z0-9]+", "_", fit.budget.text.lower()).strip("_")
+    path = Path(OWN_FOLDER, f"{stem}_{words}.yaml")
+    if path.exists():
+        raise Refusal(f"{path}: is there already; `lmmodel design {path}` shows it. Remove it to search again")
+    found = fit.found()
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(_text(fit, found), encoding="utf-8")
+    return path, fit, found
+
+
+def page(path: Path, fit: Fit, found: Fitted) -> Iterator[str]:
+    """What was found, and how it is used."""
+    known, one = fit.given.declaration, found.declaration
+    yield f"{path}: width {one.width:,}, depth {one.depth}, {one.heads} heads of {one.head_width}: {_taken(fit, found)}"
+    before, after = known.width / known.depth, one.width / one.depth
+    yield f"  width over depth {after:.0f}, before {before:.0f}; one layer more would be beyond the budget"
+    yield from wording.entry(f"  lmmodel design {path}", "drawn and counted", at=50)
+    yield from wording.entry(f"  lmmodel trial . {path}", "put to the test", at=50)
+    yield "  to train it, let its section `model` take the place of that in params.yaml"
+
+
+def _taken(fit: Fit, found: Fitted) -> str:
+    if fit.budget.unit == "parameters":
+        return f"{found.taken:,.0f} parameters"
+    rows = wording.several(fit.rows, "sequence")
+    return f"{wording.storage(found.taken)} at the peak of a training step, {rows} at once"
+
+
+def _text(fit: Fit, found: Fitted) -> str:
+    from ruamel.yaml import YAML
+
+    stream = io.StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.width = 110
+    yaml.dump({"model": found.model}, stream)
+    return f"# The size that fills {fit.budget.text}: {_taken(fit, found)}.\n{stream.getvalue()}"
