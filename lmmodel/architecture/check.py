@@ -67,14 +67,14 @@ def reduced(declaration: Declaration) -> Declaration:
     return declaration.model_copy(update=told)
 
 
-def redrawn(model: Model) -> Model:
-    """`model` with every parameter moved at random, in proportion to what a parameter of its shape may be."""
+def redrawn(model: Model, *, share: float = 1.0) -> Model:
+    """`model` with every parameter moved at random, by a share of what a parameter of its shape may be."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for role, parameter in zip(roles(model).values(), model.parameters(), strict=True):
             spread = {"matrix": parameter.size(-1) ** -0.5 if parameter.dim() else 1.0, "embedding": 1.0, "vector": 0.3}
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.add_((noise * spread[role]).to(parameter.dtype))
+            parameter.add_((share * noise * spread[role]).to(parameter.dtype))
     return model
 
 
@@ -141,19 +141,33 @@ def _draws(model: Model, comparison: Comparison) -> bool:
 
 
 def _gradient(model: Model) -> str:
+    """Where numbers run large, as without a norm, a softmax saturates: what is dead must be so on a small scale too."""
+    dead = _without_gradient(model)
+    if dead:
+        calm = redrawn(build(model.declaration, seed=0, dtype=torch.float64), share=0.1)
+        dead = [name for name in _without_gradient(calm) if name in dead]
+    for name in dead:
+        module, _, short = name.rpartition(".")
+        raise Failed(f"no gradient reaches {short} ({name})", module)
+    return f"reaches all {len(list(model.parameters()))} parameters"
+
+
+def _without_gradient(model: Model) -> list[str]:
+    """The parameters that a backward pass of everything predicted leaves alone; Failed where one is not finite."""
     model.train().zero_grad()
     trace = model.trace(probes.tokens(model, rows=2, length=length(model)), ahead=True)
     values = [model.logits(hidden_BTD) for hidden_BTD in (trace.hidden_BTD, *trace.ahead)] + list(trace.losses.values())
     generator = torch.Generator().manual_seed(1)
     weights = [torch.randn(value.shape, generator=generator, dtype=value.dtype) for value in values]
     torch.autograd.backward(values, weights)
+    dead = []
     for name, parameter in model.named_parameters():
-        module, _, short = name.rpartition(".")
         if parameter.grad is None or not parameter.grad.any():
-            raise Failed(f"no gradient reaches {short} ({name})", module)
-        if not parameter.grad.isfinite().all():
+            dead.append(name)
+        elif not parameter.grad.isfinite().all():
+            module, _, short = name.rpartition(".")
             raise Failed(f"the gradient of {short} ({name}) is not finite", module, cause=BEHIND_A_MASK)
-    return f"reaches all {len(list(model.parameters()))} parameters"
+    return dead
 
 
 def _counts(model: Model) -> str:

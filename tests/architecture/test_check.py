@@ -286,6 +286,7 @@ def test_what_is_accepted_does_not_stop(own):
         "llama3",
         "{attention: {window: 20, qk_norm: width}, embedding: {scale: sqrt_width}, head: {softcap: 20, ahead: 2}}",
         "{layers: {mix: {feed_forward: none}, think: {attention: none}}, pattern: [mix, think]}",
+        "{norm: none, block: postnorm, embedding: {scale: sqrt_width, tied: false}, head: {ahead: 2}}",
         "{block: {kind: parallel, norms: separate}, norm: {kind: rms, weight: zero_centered}, embedding: {norm: true}}",
     ],
 )
