@@ -141,33 +141,35 @@ def _draws(model: Model, comparison: Comparison) -> bool:
 
 
 def _gradient(model: Model) -> str:
-    """Where numbers run large, as without a norm, a softmax saturates: what is dead must be so on a small scale too."""
-    dead = _without_gradient(model)
-    if dead:
+    """Where numbers run large, as without a norm, a softmax saturates and products overflow: what is wrong must be so
+    on a small scale too.
+    """
+    wrong = _wrong_gradients(model)
+    if wrong:
         calm = redrawn(build(model.declaration, seed=0, dtype=torch.float64), share=0.1)
-        dead = [name for name in _without_gradient(calm) if name in dead]
-    for name in dead:
-        module, _, short = name.rpartition(".")
-        raise Failed(f"no gradient reaches {short} ({name})", module)
+        wrong = {name: failed for name, failed in _wrong_gradients(calm).items() if name in wrong}
+    for failed in wrong.values():
+        raise failed
     return f"reaches all {len(list(model.parameters()))} parameters"
 
 
-def _without_gradient(model: Model) -> list[str]:
-    """The parameters that a backward pass of everything predicted leaves alone; Failed where one is not finite."""
+def _wrong_gradients(model: Model) -> dict[str, Failed]:
+    """The parameters that a backward pass of all that is predicted leaves alone, or gives what is not finite."""
     model.train().zero_grad()
     trace = model.trace(probes.tokens(model, rows=2, length=length(model)), ahead=True)
     values = [model.logits(hidden_BTD) for hidden_BTD in (trace.hidden_BTD, *trace.ahead)] + list(trace.losses.values())
     generator = torch.Generator().manual_seed(1)
     weights = [torch.randn(value.shape, generator=generator, dtype=value.dtype) for value in values]
     torch.autograd.backward(values, weights)
-    dead = []
+    wrong = {}
     for name, parameter in model.named_parameters():
+        module, _, short = name.rpartition(".")
         if parameter.grad is None or not parameter.grad.any():
-            dead.append(name)
+            wrong[name] = Failed(f"no gradient reaches {short} ({name})", module)
         elif not parameter.grad.isfinite().all():
-            module, _, short = name.rpartition(".")
-            raise Failed(f"the gradient of {short} ({name}) is not finite", module, cause=BEHIND_A_MASK)
-    return dead
+            told = f"the gradient of {short} ({name}) is not finite"
+            wrong[name] = Failed(told, module, cause=BEHIND_A_MASK)
+    return wrong
 
 
 def _counts(model: Model) -> str:
