@@ -16,7 +16,7 @@ from tests.inference.small import model
 
 SENTENCES = ["a foot in the game, step by step", "football  and ballgame: 1234 steps", "é é été, naïve step"] * 20
 TEXTS = ("a football game", "two  spaces,\n\tlines 12345", " été 世界 €", "<|begin|>x<0x41>"[9:], "stepstepstepping")
-SIZES = {"bpe": 320, "unigram": 300, "char": 290, "byte": 261}
+SIZES = {"bpe": 320, "unigram": 290, "char": 288, "byte": 261}
 
 
 def sent(place: Path, algorithm: str) -> Path:
