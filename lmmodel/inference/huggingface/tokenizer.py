@@ -108,7 +108,7 @@ def _described(pieces: _Pieces, tokenizer: Tokenizer) -> dict[str, Any]:
         "padding": None,
         "added_tokens": special,
         "normalizer": _replaced(" ", SPACE) if spaced else None,
-        "pre_tokenizer": None,
+        "pre_tokenizer": _APART if tokenizer.algorithm == "unigram" else None,
         "post_processor": {
             "type": "TemplateProcessing",
             "single": [{"SpecialToken": {"id": begin, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
@@ -130,6 +130,14 @@ def _described(pieces: _Pieces, tokenizer: Tokenizer) -> dict[str, Any]:
 def _replaced(this: str, that: str) -> dict[str, Any]:
     return {"type": "Replace", "pattern": {"String": this}, "content": that}
 
+
+_APART = {
+    "type": "Split",
+    "pattern": {"Regex": "<(?=0x[0-9A-F]{2}>)"},
+    "behavior": "Isolated",
+    "invert": False,
+}
+"""Otherwise text that looks like the name of a byte would be read as that byte, by a unigram model."""
 
 _SPECIAL = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
 
