@@ -14,12 +14,12 @@ from pipelines.standing import Standing
 
 _USUAL_SECONDS = {
     "design": 6,
-    "corpus": 6,
-    "tokenizer": 4,
-    "shards": 4,
-    "dialogues": 4,
-    "pretrain": 200,
-    "finetune": 50,
+    "corpus": 4,
+    "tokenizer": 3,
+    "shards": 3,
+    "dialogues": 5,
+    "pretrain": 180,
+    "finetune": 45,
     "evaluate": 40,
 }
 """The parameters that this project comes with, on two processor cores: what a first run is told."""
