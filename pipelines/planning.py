@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipelines import hardware, pace, paths, record, standing, wording
+from pipelines import hardware, pace, paths, record, standing, timings, wording
 from pipelines.drawing import Counts
 from pipelines.foreseen import Foreseen
-from pipelines.pages import plan as plans
 from pipelines.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -174,7 +173,7 @@ def known_run(given: Parameters, counts: Counts) -> Iterator[str]:
     found = {one.stage.name: one for one in standing.survey(given)}["pretrain"]
     if not found.is_current or budget is None:
         return
-    run = plans.timings().get(item.name, {}).get(record.read(item).identity)
+    run = timings.known().get(item.name, {}).get(record.read(item).identity)
     if run is not None and not run.get("resumed"):
         seconds = float(run["seconds"])
         speed = f"{_rounded(budget / seconds):,.0f} tokens/s"

@@ -42,7 +42,7 @@ class Record:
 
 def read(stage: paths.Stage) -> Record:
     """What stands now: the plan that design wrote, and the stage's data."""
-    inputs = {name: digest for path in stage.inputs.values() for name, digest in _digests(path)}
+    inputs = {name: digest for path in stage.inputs.values() for name, digest in digests(path)}
     return Record(stage.name, _written_plan(stage), dict(sorted(inputs.items())))
 
 
@@ -89,6 +89,13 @@ def changes(stage: paths.Stage, written: dict[str, Any], parameters: Parameters)
     return found + _codes(written["code"], now["code"])
 
 
+def differences(before: dict[str, Any], after: dict[str, Any], stage: str) -> list[str]:
+    """How two plans of `stage` differ; where they do so only in what the stages before it are made of, their names."""
+    own = values(before["section"], after["section"], stage) + _codes(before["code"], after["code"])
+    earlier = {key: after["after"].get(key) != digest for key, digest in before["after"].items()}
+    return own or [f"{name} is made of other code or settings" for name, moved in earlier.items() if moved]
+
+
 def drift(before: Record, after: Record) -> list[str]:
     """How the data of a stage differ between the beginning and the end of its work."""
     keys = sorted(before.inputs.keys() | after.inputs.keys())
@@ -112,7 +119,7 @@ def _written_plan(stage: paths.Stage) -> dict[str, Any]:
         raise Refusal(f"{stage.plan}: is damaged ({error}); `dvc repro -f design` makes it again") from None
 
 
-def _digests(path: Path) -> Iterator[tuple[str, str]]:
+def digests(path: Path) -> Iterator[tuple[str, str]]:
     """What tells the content of one input: of a stage's folder its index, of a file or a raw folder every byte."""
     if path.is_file():
         yield str(path), _digest(path)

@@ -99,11 +99,11 @@ def _planned(stage: paths.Stage, recorded: Lock, parameters: Parameters) -> list
         return []  # design will write it, most likely as it was
     written = json.loads(stage.plan.read_text(encoding="utf-8"))
     if changed := record.changes(stage, written, parameters):
-        return _told_once(changed, parameters)
+        return told_once(changed, parameters)
     return [] if _same_plan(stage, recorded) else [f"{stage.plan} changed since"]
 
 
-def _told_once(changed: list[str], parameters: Parameters) -> list[str]:
+def told_once(changed: list[str], parameters: Parameters) -> list[str]:
     """What changed in every layer alike is told once; what a person wrote comes before what follows from it."""
     once = dict.fromkeys(re.sub(r"^model\.layers\.\d+\.", "model.layers.", line) for line in changed)
     written = parameters.document.lines

@@ -158,7 +158,7 @@ def _note_time(name: str, identity: str, seconds: float, *, resumed: bool) -> No
         known = json.loads(TIMINGS.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
-    known.setdefault(name, {})[identity] = {"seconds": round(seconds, 3), "resumed": resumed}
+    known.setdefault(name, {})[identity] = {"seconds": round(seconds, 3), "resumed": resumed, "ended": int(time.time())}
     TIMINGS.write_text(folder.canonical(known), encoding="utf-8")
 
 

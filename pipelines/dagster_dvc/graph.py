@@ -120,7 +120,7 @@ class Project:
             self._read |= {self._path(item): item for item in stage.outs}
         file = self._relative(stage.path)
         return Stage(
-            name=_address(file, getattr(stage, "name", None)),
+            name=address(file, getattr(stage, "name", None)),
             folder=PurePosixPath(file).parent.as_posix(),
             description=stage.desc,
             frozen=stage.frozen,
@@ -183,6 +183,29 @@ def opened(root: str | os.PathLike[str]) -> Iterator[Project]:
         yield Project(repo)
 
 
+class UnreadableError(Exception):
+    """dvc cannot read the project; the text is dvc's own reason, in a line."""
+
+
+@contextmanager
+def legible(root: str | os.PathLike[str]) -> Iterator[Repo]:
+    """As `repository`, its stages read once no dvc was writing; an UnreadableError where they cannot be read."""
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+
+    with repository(root) as repo:
+        while True:
+            try:
+                with repo.lock:
+                    _ = repo.index.stages
+                break
+            except LockError:
+                continue
+            except DvcException as error:
+                raise UnreadableError(" ".join(str(error).split())) from error
+        yield repo
+
+
 class BusyError(Exception):
     """A dvc writes for longer than the reader wants to wait."""
 
@@ -204,7 +227,8 @@ def settled(root: str | os.PathLike[str], *, patient: bool = True) -> dict[str, 
                     raise BusyError(f"a dvc is at work in {project.root}") from error
 
 
-def _address(file: str, name: str | None) -> str:
+def address(file: str, name: str | None) -> str:
+    """How the dvc command calls a stage from the project's root."""
     if name is None:
         return file
     return name if file == "dvc.yaml" else f"{file}:{name}"

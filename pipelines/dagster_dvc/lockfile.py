@@ -32,13 +32,11 @@ def torn(root: Path) -> Path | None:
 
 def unreadable(root: Path) -> str:
     """Why dvc cannot read the project at `root`, in a line; nothing where it can."""
-    from dvc.exceptions import DvcException
-
     try:
-        graph.settled(root)
-    except DvcException as error:
-        return " ".join(str(error).split())
-    return ""
+        with graph.legible(root):
+            return ""
+    except graph.UnreadableError as error:
+        return str(error)
 
 
 def mend(root: Path) -> list[str]:

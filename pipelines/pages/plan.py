@@ -1,16 +1,18 @@
-"""What `dvc repro` finds out of date and why, by key with both values, and how long making it took the last time.
+"""What `dvc repro` would do and why, exactly: by key with both values, and how long it took the last time.
 
-The whole of params.yaml is validated first. Nothing is run, and nothing is written.
+A stage is unchanged, restored from DVC's cache, resumed where it was stopped, or run. Or it is run unless a stage
+before it gives the same bytes as it once did, which nobody can know yet. The whole of params.yaml is validated first.
+Nothing is run, and nothing is written.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from dataclasses import asdict
 
-from pipelines import parameters, record, standing, wording, work
-from pipelines.standing import Standing
+from pipelines import outlook, parameters, record, wording
+from pipelines.outlook import Step
 
 _USUAL_SECONDS = {
     "design": 6,
@@ -24,67 +26,67 @@ _USUAL_SECONDS = {
 }
 """The parameters that this project comes with, on two processor cores: what a first run is told."""
 
+_NEVER = ("it never ran",)
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """As text, or as data."""
-    parser.add_argument("--json", action="store_true", help="as data: a list of {stage, action, why, seconds}")
+    parser.add_argument(
+        "--json", action="store_true", help="as data: a list of {stage, action, why, unless, at_step, seconds}"
+    )
 
 
 def show(told: argparse.Namespace) -> None:
     """Print the plan for what stands here."""
-    found = standing.survey(parameters.read())
-    if told.json:
-        print(json.dumps([entry(item) for item in found], indent=1))
-    else:
-        print("\n".join(page(found)))
+    steps = outlook.plan(parameters.read())
+    print(json.dumps([asdict(step) for step in steps], indent=1) if told.json else "\n".join(page(steps)))
 
 
-def page(found: list[Standing]) -> list[str]:
+def page(steps: list[Step]) -> list[str]:
     """The plan as lines; one line where there is nothing to do."""
-    if all(item.is_current for item in found):
+    waiting = [step for step in steps if step.action != "unchanged"]
+    if not waiting:
         return ["params.yaml is sound, and everything is up to date."]
-    entries = [entry(item) for item in found]
-    if all(item.causes == standing.NEVER for item in found):
-        return [f"params.yaml is sound. Nothing was made yet. {_altogether(entries)} `dvc repro` makes it."]
-    lines = ["params.yaml is sound. Out of date:", ""]
-    for item in entries:
-        if item["action"] != "unchanged":
-            took = wording.duration(item["seconds"]) if item["seconds"] else ""
-            lines += wording.entry(f"{item['stage']:<12}{took:<12}", record.some(item["why"]), at=26, indent=2)
-    return [*lines, "", f"{_altogether(entries)} `dvc repro` makes it."]
+    if all(step.why == _NEVER and step.action in ("run", "run unless") for step in steps):
+        return [f"params.yaml is sound. Nothing was made yet. {_altogether(waiting)} `dvc repro` makes it."]
+    lines = ["params.yaml is sound. `dvc repro` would:", ""]
+    wide = max(len(_does(step)) for step in waiting) + 3
+    for step in waiting:
+        took = wording.duration(step.seconds) if step.seconds and step.action != "restored" else ""
+        head = f"{step.stage:<12}{_does(step):<{wide}}{took:<12}"
+        lines += wording.entry(head, _reasons(step), at=len(head) + 3, indent=2)
+    if idle := [step.stage for step in steps if step.action == "unchanged"]:
+        lines += wording.entry(f"{wording.listed(idle)}:", "unchanged", at=0, indent=2)
+    return [*lines, "", f"{_altogether(waiting)} `dvc repro` makes it."]
 
 
-def entry(item: Standing) -> dict[str, Any]:
-    """One stage as data. `seconds`: what its last run took, None where nobody knows."""
-    why = list(item.causes)
-    if item.after:
-        why.append(f"after {wording.listed(item.after)}, unless the same bytes come out")
-    if not item.is_here and not item.causes:
-        why.insert(0, "its result is not here (restored, where DVC's cache has it)")
-    action = "unchanged" if item.is_current else "run" if item.causes or not item.is_here else "run unless"
-    return {"stage": item.stage.name, "action": action, "why": why, "seconds": seconds(item.stage.name)}
+def _does(step: Step) -> str:
+    if step.at_step is not None:
+        return f"resumed at step {step.at_step:,}"
+    return step.action
 
 
-def seconds(stage: str) -> float | None:
-    """How long the longest unbroken run of `stage` took on this machine."""
-    known = [float(run["seconds"]) for run in timings().get(stage, {}).values() if not run.get("resumed")]
-    return max(known, default=None)
+def _reasons(step: Step) -> str:
+    unless = [f"unless {wording.listed(step.unless)} {_give(step)} the same bytes"] if step.unless else []
+    return "; ".join([*([record.some(list(step.why))] if step.why else []), *unless])
 
 
-def timings() -> dict[str, dict[str, dict[str, Any]]]:
-    """What the stages took on this machine: stage -> identity of the work -> seconds, and whether it was resumed."""
-    try:
-        known: dict[str, dict[str, dict[str, Any]]] = json.loads(work.TIMINGS.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return known
+def _give(step: Step) -> str:
+    return "gives" if len(step.unless) == 1 else "give"
 
 
-def _altogether(entries: list[dict[str, Any]]) -> str:
+def _altogether(waiting: list[Step]) -> str:
     """How long all of it may take, from what it took before; for what never ran here, from what it takes elsewhere."""
-    waiting = [item for item in entries if item["action"] != "unchanged"]
-    total = sum(item["seconds"] or _USUAL_SECONDS[item["stage"]] for item in waiting)
+    slow = [step for step in waiting if step.action != "restored"]
+    total = sum(_expected(step) for step in slow)
     about = wording.duration(max(10, round(total / 10) * 10))
-    if all(item["seconds"] for item in waiting):
+    if not slow:
+        return "A few seconds altogether: all of it is in DVC's cache."
+    if all(step.seconds or step.stage == "design" for step in slow):
         return f"About {about} altogether, as the last time."
     return f"About {about} altogether on two cores, with the parameters that this project comes with."
+
+
+def _expected(step: Step) -> float:
+    """Seconds that a stage may take. What it needs of a training that goes on, nobody can tell: at most all of it."""
+    return step.seconds or _USUAL_SECONDS[step.stage]

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lmmodel.params.refusal import Refusal
-from pipelines import describing, parameters, paths, record, standing, tracking, wording
-from pipelines.pages import plan
+from pipelines import describing, parameters, paths, record, standing, timings, tracking, wording
 from pipelines.standing import Standing
 
 _HEAD = 12
@@ -111,7 +110,7 @@ def took(stage: paths.Stage, tokens: float | None = None) -> str:
     """`3 min 12 s at 13,000 tokens/s`; `restored` where no run of this very work is known on this machine."""
     if not standing.is_recorded(stage, standing.lock()):
         return "made before"
-    run = plan.timings().get(stage.name, {}).get(record.read(stage).identity)
+    run = timings.known().get(stage.name, {}).get(record.read(stage).identity)
     if run is None:
         return "restored"
     if run.get("resumed"):

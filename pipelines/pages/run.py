@@ -10,7 +10,7 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pipelines import parameters, standing
+from pipelines import outlook, parameters, standing
 from pipelines.dagster_dvc import lockfile, runner
 from pipelines.pages import plan, report
 
@@ -29,7 +29,7 @@ def show(told: argparse.Namespace) -> None:
         print("\n".join(lockfile.mend(Path())), flush=True)
     found, before = standing.survey(declared), standing.lock()
     if not all(item.is_current for item in found):
-        print("\n".join([*plan.page(found), ""]), flush=True)
+        print("\n".join([*plan.page(outlook.plan(declared)), ""]), flush=True)
     with runner.started(".") as run, ThreadPoolExecutor(1) as meanwhile:
         page = meanwhile.submit(report.page, found)
         code = run.watch()

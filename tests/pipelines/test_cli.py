@@ -91,10 +91,12 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 
 @pytest.mark.parametrize("words", [["--help"], ["kinds"], ["kinds", "optimizer", "muon"], ["report"], ["plan"]])
 def test_what_only_reads_imports_neither_torch_nor_mlflow(words: list[str]) -> None:
+    """Nor dvc, but for the plan, which asks dvc's own files."""
     code = (
         "import sys\nfrom pipelines import cli\n"
         f"try: cli.main({words!r})\nexcept SystemExit: pass\n"
-        "heavy = {'torch', 'mlflow', 'dagster', 'dvc', 'datasets'} & set(sys.modules)\nassert not heavy, heavy"
+        "heavy = {'torch', 'mlflow', 'dagster', 'dvc', 'datasets'} & set(sys.modules)\n"
+        f"assert heavy <= { ({'dvc'} if words == ['plan'] else set()) }, heavy"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False

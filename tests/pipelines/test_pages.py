@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lmmodel.params.refusal import Refusal
-from pipelines import parameters, paths, record, standing, work
+from pipelines import outlook, parameters, paths, record, standing, work
 from pipelines.pages import generate, kinds, plan, report
 from tests.pipelines import a_project
 
@@ -101,27 +101,34 @@ def test_a_damaged_file_is_named_with_its_remedy(finished: Path) -> None:
         told(report.page)
 
 
+def planned() -> str:
+    return "\n".join(plan.page(outlook.plan(parameters.read())))
+
+
 def test_the_plan_is_one_line_where_there_is_nothing_to_do(finished: Path) -> None:
-    assert told(plan.page) == "params.yaml is sound, and everything is up to date."
+    assert planned() == "params.yaml is sound, and everything is up to date."
 
 
 def test_the_plan_names_the_cause_and_adds_up_the_times(finished: Path) -> None:
     took(pretrain=192.2, finetune=46, evaluate=31)
-    edit("seed: 1", "seed: 2")
-    page = told(plan.page)
-    assert "  pretrain    3 min 12 s    pretrain.seed was 1 and is 2 now" in page
-    assert "after pretrain and finetune, unless the same bytes come out" in " ".join(page.split())
-    assert "About 4 min 30 s altogether, as the last time." in page
+    edit("depth: 6", "depth: 7")
+    page = planned()
+    assert "  pretrain    run          3 min 12 s   model.depth was 6 and is 7 now" in page
+    assert "  finetune    run unless   46 s         unless pretrain gives the same bytes" in page
+    assert "  corpus, tokenizer, shards and dialogues:  unchanged" in page
+    assert "About 4 min 40 s altogether, as the last time." in page
 
 
 def test_the_plan_as_data_holds_every_stage(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit("tokens_per_shard: 1_000_000", "tokens_per_shard: 500_000")
     plan.show(argparse.Namespace(json=True))
     entries = {entry["stage"]: entry for entry in json.loads(capsys.readouterr().out)}
-    assert list(entries) == list(parameters.SECTIONS)
-    assert entries["shards"]["action"] == "run"
-    assert entries["shards"]["why"] == ["shards.tokens_per_shard was 1000000 and is 500000 now"]
+    assert list(entries) == list(paths.stages())
+    for stage in ("design", "shards"):
+        assert entries[stage]["action"] == "run"
+        assert entries[stage]["why"] == ["shards.tokens_per_shard was 1000000 and is 500000 now"]
     assert entries["pretrain"]["action"] == "run unless"
+    assert entries["pretrain"]["unless"] == ["shards"]
     assert entries["corpus"]["action"] == "unchanged"
 
 

@@ -1,0 +1,43 @@
+"""Small files out of dvc's cache, by the hash that a ``dvc.lock`` gives them; also of results from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+
+class Archive:
+    """The cache of an open project. `fetching`: what is not in it is asked of the remote, where there is one."""
+
+    def __init__(self, repo: Repo, *, fetching: bool = False) -> None:
+        self._repo = repo
+        self._fetching = fetching
+
+    def read(self, oid: str | None) -> bytes | None:
+        """The bytes of one object; None where it is not to be had."""
+        if not oid:
+            return None
+        path = Path(self._repo.cache.local.oid_to_path(oid))
+        if not path.is_file() and self._fetching:
+            self._fetch(oid)
+        return path.read_bytes() if path.is_file() else None
+
+    def within(self, oid: str | None, name: str) -> bytes | None:
+        """The bytes of the file `name` in the folder that `oid` lists."""
+        listed = self.read(oid)
+        known = {item["relpath"]: item["md5"] for item in json.loads(listed)} if listed else {}
+        return self.read(known.get(name))
+
+    def _fetch(self, oid: str) -> None:
+        from dvc.config import NoRemoteError
+        from dvc.exceptions import DvcException
+        from dvc_data.hashfile.hash_info import HashInfo
+
+        try:
+            self._repo.cloud.pull([HashInfo("md5", oid)])
+        except (NoRemoteError, DvcException, OSError):
+            self._fetching = False  # nobody answers: asking again for each file would only take time

@@ -1,0 +1,159 @@
+"""What `dvc repro` would do and why, in this project's words: by key with both values, and from which step it goes on.
+
+What happens to a stage, DVC's own files tell (`dagster_dvc.forecast`). This project adds what it alone knows: what
+design will write is computed here as design does, without torch, so that whatever follows from it is certain; and a
+work that was killed lies in scratch under its identity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lmmodel import folder
+from lmmodel.learning.saving import states
+from lmmodel.params.refusal import Refusal
+from pipelines import design, paths, record, standing, timings
+from pipelines.dagster_dvc import graph
+from pipelines.dagster_dvc.archive import Archive
+from pipelines.dagster_dvc.forecast import Change, Verdict, forecast
+from pipelines.parameters import Parameters
+from pipelines.record import Record
+from pipelines.scratch import Scratch
+
+Action = Literal["unchanged", "restored", "resumed", "run", "run unless"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What becomes of one stage. `unless`: the stages that may give the same bytes, so that it need not run.
+
+    at_step: where a training goes on. seconds: what the last run of it took on this machine, None where nobody knows.
+    """
+
+    stage: str
+    action: Action
+    why: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
+    at_step: int | None = None
+    seconds: float | None = None
+
+
+def plan(given: Parameters) -> list[Step]:
+    """A step for every stage, in the order of `dvc.yaml`; a Refusal where dvc cannot read the project."""
+    try:
+        with graph.legible(".") as repo:
+            teller = _Teller(given, Archive(repo))
+            verdicts = {verdict.stage: verdict for verdict in forecast(repo, teller.foretell)}
+            return [teller.step(verdicts[name]) for name in paths.stages() if name in verdicts]
+    except graph.UnreadableError as error:
+        raise Refusal(f"dvc cannot read this project: {error}\n`lmmodel doctor` says what can be done") from None
+
+
+class _Teller:
+    """Puts verdicts into words."""
+
+    def __init__(self, given: Parameters, archive: Archive) -> None:
+        self._given = given
+        self._archive = archive
+        self._written: dict[str, bytes] = {}
+
+    def foretell(self, stage: str) -> dict[str, str]:
+        """The files that design will write, if it runs; of what costs a training nothing is known."""
+        if stage != "design":
+            return {}
+        made = {path: folder.canonical(content).encode() for path, content in design.outputs(self._given).items()}
+        named = {path: hashlib.md5(content, usedforsecurity=False).hexdigest() for path, content in made.items()}
+        self._written = {oid: made[path] for path, oid in named.items()}
+        return named
+
+    def step(self, verdict: Verdict) -> Step:
+        """One verdict, explained."""
+        why = tuple(self._why(verdict)) if verdict.action != "unchanged" else ()
+        took = timings.last(verdict.stage)
+        if verdict.action == "run" and (scratch := self._scratch(verdict)):
+            if scratch.finished:
+                return Step(verdict.stage, "resumed", (*why, "finished before; it is only put in its place"))
+            if begun := states(scratch.state):
+                return Step(verdict.stage, "resumed", why, at_step=int(begun[-1].name.rpartition("-")[2]), seconds=took)
+        return Step(verdict.stage, verdict.action, why, verdict.unless, seconds=took)
+
+    def _why(self, verdict: Verdict) -> Iterator[str]:
+        if not verdict.recorded:
+            yield "it never ran"
+            return
+        causes = [line for change in verdict.changes for line in self._cause(verdict.stage, change)]
+        yield from standing.told_once(causes, self._given)
+        if not verdict.changes:
+            yield from (f"{path}: {_HARMED.get(word, word)}" for path, word in verdict.harmed.items())
+
+    def _cause(self, stage: str, change: Change) -> list[str]:
+        """One change, as far as its content is to be had by key."""
+        if ":" in change.what:  # params.yaml:seed
+            return record.values(change.then, change.now, change.what.partition(":")[2])
+        then, now = self._json(change.what, change.then), self._json(change.what, change.now)
+        if then and now and change.what == str(paths.DECLARATION):
+            moved = sorted(record.values(then, now, "model"), key=lambda line: line.partition(" ")[0].count("."))
+            return [line for line in moved if not line.startswith("model.layers was ")] or moved
+        if then and now and change.what == str(paths.stage(stage).plan):
+            return record.differences(then, now, stage)
+        return [f"{change.what} {_moved(change)}"]
+
+    def _json(self, path: str, oid: Any) -> dict[str, Any]:
+        content = self._content(path, oid) if path.endswith(".json") else None
+        told: dict[str, Any] = json.loads(content) if content else {}
+        return told
+
+    def _content(self, path: str, oid: str | None) -> bytes | None:
+        """The bytes of a small file by its hash: as it will be written, as DVC has it, or as it lies there."""
+        if content := self._written.get(oid or "") or self._archive.read(oid):
+            return content
+        here = Path(path).read_bytes() if Path(path).is_file() else b""
+        return here if hashlib.md5(here, usedforsecurity=False).hexdigest() == oid else None
+
+    # --- the work that was begun
+
+    def _scratch(self, verdict: Verdict) -> Scratch | None:
+        """Where the very work would be taken up that is to be done; None where nobody can tell yet which that is."""
+        if verdict.stage == "design" or None in verdict.inputs.values():
+            return None
+        stage = paths.stage(verdict.stage)
+        plan = self._json(str(stage.plan), verdict.inputs.get(str(stage.plan)))
+        read = dict(self._digests(stage, verdict.inputs))
+        if not plan or len(read) < len(stage.inputs):
+            return None
+        return Scratch(stage, Record(stage.name, plan, dict(sorted(read.items()))).identity)
+
+    def _digests(self, stage: paths.Stage, inputs: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
+        """What `record` will read off the stage's data, also of data that dvc has yet to lay out."""
+        for path in stage.inputs.values():
+            oid = inputs.get(str(path))
+            if record.is_sealed(path):
+                index = path / folder.INDEX
+                content = self._archive.within(oid, folder.INDEX) or (index.read_bytes() if index.is_file() else None)
+            elif path.suffix:
+                content = self._content(str(path), oid)
+            else:
+                yield from record.digests(path)
+                continue
+            if content is not None:
+                yield str(path), hashlib.sha256(content).hexdigest()
+
+
+_HARMED = {
+    "deleted": "it is not here",
+    "modified": "it was changed by hand",
+    "not in cache": "it is not in DVC's cache",
+}
+
+
+def _moved(change: Change) -> str:
+    if not change.now:
+        return "is not here"
+    then, now = (re.sub(r"\W.*", "", str(oid))[:8] for oid in (change.then or "nothing", change.now))
+    return f"changed: {then} then, {now} now"
