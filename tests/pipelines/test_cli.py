@@ -51,7 +51,7 @@ def test_every_page_is_a_command() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("desing",), "kinds, new, plan, doctor, generate, import, export: did you mean 'design'?"),
+        (("desing",), "kinds, new, compare, plan, doctor, generate, import, export: did you mean 'design'?"),
         (("kinds", "attentoin"), "did you mean 'attention'?"),
         (("kinds", "attention", "multihead"), "did you mean 'multi_head'?"),
         (("kinds", "--colour"), "unrecognized arguments: --colour"),

@@ -151,7 +151,7 @@ def test_a_revision_and_a_folder_are_results_too(compared: Path, capsys: pytest.
         (["HEAD"], "HEAD: no model was trained there"),
         (["--by", "model.dept"], "has no 'model.dept': did you mean 'model.depth'?"),
         (["--by", "model.depth"], "--baseline has to be one of the values of model.depth:"),
-        (["--by", "model.width", "--baseline", "256"], "all results have the same model.width"),
+        (["six-1", "six-2", "--by", "model.depth", "--baseline", "6"], "all results have the same model.depth, 6"),
         (["--by", "corpus.source.kind", "six-1", "five-1"], "and differ in model.depth"),
         (["--by", "model.depth", "--baseline", "6", "--metric", "pretrain.los"], "has no 'pretrain.los'"),
     ],
