@@ -176,6 +176,7 @@ def test_what_is_not_in_the_cache_is_named_with_its_remedy(
 @pytest.mark.slow
 def test_experiments_of_dvc_are_compared_here_and_after_a_pull(reproduced: Project, tmp_path: Path) -> None:
     project = reproduced.copy(tmp_path / "project")
+    assert project.dvc("remote", "add", "-d", "here", str(tmp_path / "remote")).code == 0
     for command in (["add", "-A"], ["commit", "-q", "-m", "results"]):
         assert project.run("git", *command).code == 0
     ran = project.dvc("exp", "run", "--name", "deeper", "-S", "model.depth=3")
@@ -183,11 +184,9 @@ def test_experiments_of_dvc_are_compared_here_and_after_a_pull(reproduced: Proje
     page = project.python("-m", "pipelines.cli", "compare", "HEAD", "deeper")
     assert page.code == 0, page.output
     assert ["model.depth", "2", "3"] in [line.split() for line in page.output.splitlines()]
-    assert project.dvc("remote", "add", "-d", "here", str(tmp_path / "remote")).code == 0
-    assert project.dvc("push", "--all-commits").code == 0
     for command in (["add", "-A"], ["commit", "-q", "-m", "deeper"]):
         assert project.run("git", *command).code == 0
-    assert project.dvc("push").code == 0
+    assert project.dvc("push", "--all-commits").code == 0
     other = project.clone(tmp_path / "elsewhere")
     again = other.python("-m", "pipelines.cli", "compare", "HEAD~1", "HEAD")
     assert again.code == 0, again.output
