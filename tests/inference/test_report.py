@@ -130,7 +130,7 @@ def test_the_page_for_a_terminal(summary):
   chance                                         8.00              25.0 %                   -
   lzma, given the training text                  1.67                   -                   -
   bz2 | zlib, alone                       2.21 | 2.64                   -                   -
-  ± is a 95 % interval over the examples. All figures: evaluate.json, report.md
+  ± is a 95 % interval over the examples. All figures: models/evaluate/report.md
 
   What is *args?
     pretrained    (nothing)

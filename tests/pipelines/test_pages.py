@@ -43,9 +43,9 @@ def told(page: Any) -> str:
 REPORT = """\
 lmmodel                                                                     everything is up to date
 
-  model       5.77 M parameters: 6 layers, width 256, context 256, vocabulary 4,096
-              rms, rotary, multi_head (4 heads on 2 key-value heads, qk_norm head), gated silu,
-              prenorm
+  model       5.77 M parameters: 6 layers, width 128, context 256, vocabulary 4,096
+              rms, rotary, multi_head (4 heads on 2 key-value heads, qk_norm head, value_residual),
+              gated silu, prenorm (scalars stream_and_first)
   pretrain    2.50 M tokens of python_docs, 4.0 times over, 98.2 TFLOP: 3 min 12 s at 13,000
               tokens/s
   finetune    3,911 dialogues, twice over, every weight: restored
@@ -72,11 +72,11 @@ def test_a_stage_that_was_stopped_on_the_way_does_not_pretend_to_a_pace(finished
 
 def test_the_report_says_what_is_out_of_date_and_shows_what_was_made_before(finished: Path) -> None:
     took(pretrain=192.2)
-    edit("width: 256", "width: 128")
+    edit("width: 128", "width: 64")
     lines = told(report.page).splitlines()
     assert lines[0].endswith("out of date: pretrain, finetune and evaluate")
     assert lines[1].startswith(
-        "  pretrain    model.width was 256 and is 128 now; model.head_width was 64 and is 32 now"
+        "  pretrain    model.width was 128 and is 64 now; model.head_width was 32 and is 16 now"
     )
     assert "5.77 M parameters" in "\n".join(lines)
 

@@ -30,7 +30,7 @@ def line_of(text: str, within: str = TEXT) -> int:
 def test_the_default_file_holds_together():
     told = parameters.read(ROOT / "params.yaml")
     assert told.seed == 1
-    assert told.declaration.width == 256
+    assert told.declaration.width == 128
     assert list(told.sections) == list(parameters.SECTIONS)
     assert told.flat["model.layers.0.attention.kind"] == "multi_head"
 
@@ -50,11 +50,11 @@ def test_only_stages_that_draw_have_the_seed():
             "learning_rate: '3e-4'",
             "pretrain.optimizer.learning_rate '3e-4' is text, and a number",
         ),
-        ("width: 256", "width: 250", "model.width 250 is not divisible by heads, 4"),
+        ("width: 128", "width: 130", "model.width 130 is not divisible by heads, 4"),
         ("context: 256", "context: 0", "model.context 0 should be at least 1"),
         ("algorithm: bpe", "algorithm: bep", "tokenizer.algorithm 'bep' is not one of "),
         ("kind: muon", "kind: moun", "pretrain.optimizer.kind 'moun' is not one of adamw, muon: did you mean 'muon'?"),
-        ("tokens: 2_500_000", "tokens: 2_500_000, epochs: 1", "pretrain.budget takes exactly one of tokens, epochs"),
+        ("tokens: 1_800_000", "tokens: 1_800_000, epochs: 1", "pretrain.budget takes exactly one of tokens, epochs"),
         ("dialogues_choice", "dialogues_chioce", "evaluate.tasks.1 'dialogues_chioce' is neither a task of this"),
         ("device: auto", "device: tpu", "launch.device 'tpu' is not one of auto, cpu, cuda, mps"),
         ("seed: 1 ", "seed: one ", "seed 'one' is text, and a whole number is needed"),

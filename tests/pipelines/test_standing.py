@@ -36,10 +36,10 @@ def test_where_nothing_ran_everything_is(finished: Path) -> None:
 
 
 def test_a_value_that_changed_is_named_with_both_values_and_what_follows_it_waits(finished: Path) -> None:
-    edit("width: 256", "width: 128")
+    edit("width: 128", "width: 64")
     found = survey()
     assert stale(found) == {"pretrain", "finetune", "evaluate"}
-    assert "model.width was 256 and is 128 now" in found["pretrain"].causes
+    assert "model.width was 128 and is 64 now" in found["pretrain"].causes
     assert found["evaluate"].after == ("pretrain", "finetune")
 
 
@@ -90,7 +90,7 @@ def test_a_result_that_is_gone_is_not_here(finished: Path) -> None:
 def test_only_a_result_of_the_plan_and_data_that_stand_here_counts_as_theirs(finished: Path) -> None:
     recorded, stage = standing.lock(), paths.stage("pretrain")
     assert standing.is_recorded(stage, recorded)
-    edit("width: 256", "width: 128")
+    edit("width: 128", "width: 64")
     assert standing.is_recorded(stage, recorded)  # design has not run: plan, data and result still belong together
     a_project.plan()
     assert not standing.is_recorded(stage, recorded)

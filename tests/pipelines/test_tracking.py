@@ -303,7 +303,7 @@ def test_what_was_restored_gets_the_runs_that_its_work_would_have_had(finished: 
     assert {run.info.status for run in by_stage.values()} == {"FINISHED"}
     assert steps_of(candidate, "validation_bits_per_byte") == [20, 30]
     assert candidate.data.metrics["evaluate/finetune.dialogues_choice.acc"] == 0.582
-    assert candidate.data.params["model.width"] == "256"
+    assert candidate.data.params["model.width"] == "128"
     assert candidate.data.params["seed"] == "1"
     assert {item.dataset.name for item in candidate.inputs.dataset_inputs} == {"data/shards", "data/tokenizer"}
 

@@ -16,8 +16,8 @@ def corpus(text: str) -> Corpus:
 
 
 def test_everything_has_a_default() -> None:
-    assert (Corpus().source.kind, Corpus().validation.fraction) == ("python_docs", 0.05)
-    assert (Dialogues().source.kind, Dialogues().validation.fraction) == ("python_docs", 0.05)
+    assert (Corpus().source.kind, Corpus().validation.fraction) == ("python_docs", 0.1)
+    assert (Dialogues().source.kind, Dialogues().validation.fraction) == ("python_docs", 0.1)
     assert (Tokenizer().algorithm, Tokenizer().vocab_size) == ("bpe", 4096)
     assert Shards().tokens_per_shard == 1_000_000
 
