@@ -146,9 +146,9 @@ def _further(stage: paths.Stage) -> list[str]:
 
 
 def _suggestion(stage: paths.Stage) -> str:
+    """A whole section: the options of one kind are not those of another."""
     position = _json(stage.output / "declaration.json")["layers"][0]["position"]["kind"]
-    other = "alibi" if position == "rotary" else "rotary"
-    return f"say `kind: {position}` to `kind: {other}`"
+    return f"say `position: {{kind: {'alibi' if position == 'rotary' else 'rotary'}}}`"
 
 
 def _source(stage: str) -> str:
