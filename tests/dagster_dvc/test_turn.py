@@ -90,3 +90,13 @@ def test_commands_are_shown_as_people_type_them() -> None:
     assert turn.short("/x/bin/python /x/site-packages/dvc/__main__.py repro -s a") == "dvc repro -s a"
     assert turn.short("/x/bin/dvc push") == "dvc push"
     assert turn.short("vim dvc.yaml") == "vim dvc.yaml"
+
+
+def test_a_project_is_free_while_nobody_works_in_it(toy: Toy, someone: int) -> None:
+    assert turn.is_free(toy.root)
+    book = enter(toy, read={"data": someone})
+    assert not turn.is_free(toy.root)
+    book.write_text("{")
+    assert not turn.is_free(toy.root)
+    book.write_text("{}")
+    assert turn.is_free(toy.root)
