@@ -52,13 +52,16 @@ def await_turn(root: Path, stages: list[Stage]) -> Iterator[str]:
 
 def is_free(root: Path) -> bool:
     """Whether nobody works in the project at all; asked without dvc's own code, whose import takes longer."""
+    folder = root / ".dvc" / "tmp"
+    if not folder.is_dir():
+        return folder.parent.is_dir()
     try:
-        book = json.loads((root / ".dvc" / "tmp" / "rwlock").read_text(encoding="utf-8"))
+        book = json.loads((folder / "rwlock").read_text(encoding="utf-8"))
     except FileNotFoundError:
         book = {}
     except (OSError, ValueError):
         return False
-    return not any(book.values()) and (root / ".dvc" / "tmp").is_dir() and not any(_repository_holder(root))
+    return not any(book.values()) and not any(_repository_holder(root))
 
 
 def holders(root: Path, stages: list[Stage]) -> Iterator[Holder]:
