@@ -75,9 +75,7 @@ def test_the_report_says_what_is_out_of_date_and_shows_what_was_made_before(fini
     edit("width: 128", "width: 64")
     lines = told(report.page).splitlines()
     assert lines[0].endswith("out of date: pretrain, finetune and evaluate")
-    assert lines[1].startswith(
-        "  pretrain    model.width was 128 and is 64 now; model.head_width was 32 and is 16 now"
-    )
+    assert lines[1].startswith("  pretrain    model.width was 128 and is 64 now; model.head_width was 32 and is 16 now")
     assert "5.77 M parameters" in "\n".join(lines)
 
 
