@@ -25,9 +25,7 @@ def show(told: argparse.Namespace) -> None:
     Whether there is anything to do, DVC decides. Where there seems to be nothing, the page is made while DVC looks.
     """
     declared = parameters.read()
-    if not standing.is_legible():
-        print("\n".join(lockfile.mend(Path())), flush=True)
-    found, before = standing.survey(declared), standing.lock()
+    found, before = _surveyed(declared), standing.lock()
     if not all(item.is_current for item in found):
         print("\n".join([*plan.page(outlook.plan(declared)), ""]), flush=True)
     with runner.started(".") as run, ThreadPoolExecutor(1) as meanwhile:
@@ -38,3 +36,14 @@ def show(told: argparse.Namespace) -> None:
     lines = page.result() if standing.lock() == before else report.page(standing.survey(parameters.read()))
     print("\n".join(lines), flush=True)
     report.mend()
+
+
+def _surveyed(declared: parameters.Parameters) -> list[standing.Standing]:
+    """How everything stands; where a `dvc.lock` is torn, which only dvc can tell for sure, once it is mended."""
+    if standing.is_legible():
+        found = standing.survey(declared)
+        if all(item.is_current for item in found):
+            return found
+    for line in lockfile.mend(Path()):
+        print(line, flush=True)
+    return standing.survey(declared)
