@@ -36,9 +36,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Declar
 
     monkeypatch.chdir(tmp_path)
 
-    def write(source: str, part: str = "attention") -> Declaration:
+    def write(source: str, part: str = "attention", name: str = "part") -> Declaration:
         Path("experiments").mkdir(exist_ok=True)
-        Path("experiments/part.py").write_text(dedent(source), encoding="utf-8")
-        return properties.declared(f"{{{part}: experiments/part.py}}")
+        Path(f"experiments/{name}.py").write_text(dedent(source), encoding="utf-8")
+        return properties.declared(f"{{{part}: experiments/{name}.py}}")
 
     return write

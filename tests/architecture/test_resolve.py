@@ -308,6 +308,11 @@ def test_the_part_of_a_head_that_latent_turns_is_held_against_the_position():
     assert "fraction 0.5 of head width 6 is 3" in message
 
 
+def test_the_halves_of_a_head_that_differential_turns_are_held_against_the_position():
+    message = refused("  head_width: 2\n  design: {attention: differential, position: {kind: rotary}}\n")
+    assert "model.design.position 'rotary' with attention 'differential' turns pairs of numbers" in message
+
+
 @pytest.mark.parametrize("kind", ["multi_head", "differential"])
 def test_a_window_of_one_token_is_refused(kind):
     assert "has a window of 1" in refused(f"  design: {{attention: {{kind: {kind}, window: 1}}}}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from lmmodel.architecture.finding import Finding
 from lmmodel.learning import proof
@@ -48,12 +49,6 @@ NEXT_TO_NOTHING = """
 OTHERWISE_COMPILED = """
     def mix(self, q, k, v, span):
         return attend(q, *span.extend(self, k, v), span) * (2 if torch.compiler.is_compiling() else 1)
-"""
-NOT_COMPILED = """
-    def mix(self, q, k, v, span):
-        if torch.compiler.is_compiling():
-            raise RuntimeError("not here")
-        return attend(q, *span.extend(self, k, v), span)
 """
 
 
@@ -134,12 +129,27 @@ def test_training_on_the_tiny_text_gives_the_same_twice():
     [
         ("pass", "ok", "equal to eager"),
         (OTHERWISE_COMPILED, "FAILED", "of its size"),
-        (NOT_COMPILED, "doubtful", "it cannot be compiled"),
     ],
 )
 def test_compiled_code_is_held_against_eager(own, fault, verdict, told):
-    finding = found(own(mixer(fault)), "compiled")
+    torch._dynamo.reset()
+    # A module of another name each time: what is compiled knows modules by their names, for as long as a process lives.
+    finding = found(own(mixer(fault), name=f"part_{verdict.lower()}"), "compiled")
+    torch._dynamo.reset()
     assert (finding.verdict, told in finding.found) == (verdict, True), finding
+
+
+def test_a_design_that_the_compiler_refuses_is_doubtful(monkeypatch):
+    def backend(graph, inputs):
+        raise NotImplementedError("no such instruction")
+
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda module, **told: compiled(module, backend=backend, **told))
+    torch._dynamo.reset()
+    finding = found(properties.declared("gpt2"), "compiled")
+    torch._dynamo.reset()
+    assert finding.verdict == "doubtful"
+    assert "it cannot be compiled" in finding.found
 
 
 def test_without_a_compiler_it_is_said_that_nothing_was_tried(monkeypatch):

@@ -56,6 +56,10 @@ class Options(Settings):
         told = {"kv_heads": kv_heads, "queries_per_kv": None, "window": window, "window_fraction": None}
         return self.model_copy(update=told)
 
+    def positioned(self, sizes: Sizes) -> Sizes:
+        """What the position is told: each half of a head turns by itself."""
+        return replace(sizes, head_width=sizes.head_width // 2)
+
 
 class Attention(nn.Module):
     """norm(attend(first halves) - share * attend(second halves)), out; deep layers take off more."""
@@ -75,7 +79,7 @@ class Attention(nn.Module):
         self.key = nn.Linear(sizes.width, keys, bias=told.bias)
         self.value = nn.Linear(sizes.width, keys, bias=told.bias)
         self.out = nn.Linear(queries, sizes.width, bias=told.bias)
-        self.position = position(replace(sizes, head_width=self.half_width))
+        self.position = position(told.positioned(sizes))
         self.share_query_2K = nn.Parameter(torch.empty(2, self.half_width))
         self.share_key_2K = nn.Parameter(torch.empty(2, self.half_width))
         self.out_norm = nn.RMSNorm(sizes.head_width, eps=told.epsilon)
