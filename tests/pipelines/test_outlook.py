@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lmmodel import folder
-from lmmodel.learning.saving import states
 from pipelines import design, outlook, parameters, paths, record
 from pipelines.scratch import Scratch
-from tests.project import Project, kill, until
+from tests.project import Project, until
 
 ACTIONS = {"unchanged": {"unchanged"}, "restored": {"restored"}, "run": {"run"}, "resumed": {"run"}}
 EDITS = [
@@ -65,19 +66,21 @@ def test_whatever_is_edited_the_plan_comes_true(reproduced: Project, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_training_that_was_killed_is_planned_to_go_on_where_it_was(reproduced: Project, tmp_path: Path) -> None:
+def test_a_training_that_was_stopped_is_planned_to_go_on_where_it_was(reproduced: Project, tmp_path: Path) -> None:
     project = reproduced.copy(tmp_path / "project")
-    project.edit("params.yaml", "{tokens: 4096}", "{tokens: 40960}")
+    project.edit("params.yaml", "{tokens: 4096}", "{tokens: 204_800}")
     process = project.start("dvc", "repro")
     work = project.root / ".lmmodel/work/pretrain"
-    until(lambda: any(states(state) for state in work.glob("*/state")), "a state to be saved")
-    kill(process)
+    until(lambda: any(work.glob("*/state/plan.json")), "pretrain to begin")
+    os.killpg(process.pid, signal.SIGINT)  # after which the trainer saves: a kill would have to wait for a state
+    process.communicate(timeout=60)
+    state = next(work.glob("*/state/step-*"))
     entry = planned(project)["pretrain"]
-    assert entry["action"] == "resumed"
-    assert entry["at_step"] > 0
-    assert entry["why"] == ["pretrain.budget.tokens was 4096 and is 40960 now"]
+    assert (entry["action"], entry["at_step"]) == ("resumed", int(state.name.rpartition("-")[2]))
+    assert 0 < entry["at_step"] < 400
+    assert entry["why"] == ["pretrain.budget.tokens was 4096 and is 204800 now"]
     ran = project.repro()
-    assert "pretrain" in ran.stages
+    assert f"goes on after step {entry['at_step']}" in ran.output
 
 
 def test_work_that_was_finished_and_not_taken_up_is_planned_to_be(finished: Path) -> None:
