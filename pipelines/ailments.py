@@ -98,7 +98,7 @@ def book() -> Iterator[Ailment]:
     if dead:
         whom = wording.listed([f"process {one.pid} ({one.command})" for one in dict.fromkeys(dead)][:3])
         yield Ailment(
-            f"{health.BOOK} says that {whom} works here, which is gone: dvc may wait for it for ever.",
+            f"{turn.BOOK} says that {whom} works here, which is gone: dvc may wait for it for ever.",
             "takes out the entries of processes that are gone",
             _bury,
         )
@@ -110,23 +110,23 @@ def _bury() -> str:
 
 
 def _damaged_book() -> Ailment:
-    text = f"{health.BOOK} was cut short by a dvc that was killed: every dvc command fails until it is gone."
+    text = f"{turn.BOOK} was cut short by a dvc that was killed: every dvc command fails until it is gone."
     if working := health.at_work(HERE):
         return Ailment(text, f"{working[0]} is at work here: wait for it or stop it, then --fix deletes that file.")
     return Ailment(text, "deletes that file, in which nothing else is kept", _forget_book)
 
 
 def _forget_book() -> str:
-    health.BOOK.unlink()
+    turn.BOOK.unlink()
     return ""
 
 
 def lock() -> Iterator[Ailment]:
     """`dvc.lock`, which dvc writes in place."""
     reason = lockfile.unreadable(HERE.resolve())
-    if reason and (torn := lockfile.torn(HERE.resolve())):
+    if reason and reason.path and reason.path.name == lockfile.NAME:
         yield Ailment(
-            f"{os.path.relpath(torn)} was cut short by a dvc that was killed: every dvc command fails on it.",
+            f"{os.path.relpath(reason.path)} was cut short by a dvc that was killed: every dvc command fails on it.",
             "keeps its whole entries; `dvc repro` restores the others from the run cache",
             lambda: "; ".join(lockfile.mend(HERE.resolve())),
         )

@@ -6,7 +6,6 @@ a process of its own for each would cost 3 s.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from functools import cached_property
@@ -20,6 +19,7 @@ from lmmodel import folder
 from lmmodel.params.refusal import Refusal
 from pipelines import design, parameters, paths
 from pipelines.dagster_dvc import assets, sensor
+from pipelines.dagster_dvc.archive import oid_of
 from pipelines.dagster_dvc.checks import Finding, check
 from pipelines.dagster_dvc.translator import Translator
 
@@ -31,15 +31,13 @@ class Plans(Translator):
 
     def foreseen(self, path: str) -> str | None:
         """The md5 of a plan as params.yaml and the code have it now; None while they cannot be read."""
-        content = self._outputs.get(path)
-        if content is None:
-            return None
-        return hashlib.md5(folder.canonical(content).encode(), usedforsecurity=False).hexdigest()
+        content = self._written.get(path)
+        return None if content is None else oid_of(content)
 
     @cached_property
-    def _outputs(self) -> dict[str, dict[str, Any]]:
+    def _written(self) -> dict[str, bytes]:
         try:
-            return design.outputs(parameters.read())
+            return design.written(parameters.read())
         except Refusal:
             return {}
 

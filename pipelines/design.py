@@ -47,6 +47,11 @@ def outputs(given: parameters.Parameters) -> dict[str, dict[str, Any]]:
     return {str(paths.DECLARATION): given.declaration.dump(), **plans}
 
 
+def written(given: parameters.Parameters) -> dict[str, bytes]:
+    """The files that hold the `outputs`, by path."""
+    return {path: folder.canonical(content).encode() for path, content in outputs(given).items()}
+
+
 def judged(declaration: Declaration) -> dict[str, Any]:
     """What a sound design costs; a Refusal names the component of one that is not sound, and what it did.
 

@@ -137,8 +137,9 @@ def _key(content: bytes, name: str, is_package: bool) -> str:
 
 @lru_cache(maxsize=1)
 def _reader() -> bytes:
-    """These files, under this Python."""
-    return b"".join([Path(__file__).read_bytes(), Path(canonical.__file__).read_bytes(), sys.version.encode()])
+    """A digest of these files and this Python."""
+    own = [Path(__file__).read_bytes(), Path(canonical.__file__).read_bytes(), sys.version.encode()]
+    return hashlib.sha256(b"\0".join(own)).digest()
 
 
 def _facts(content: bytes, name: str, is_package: bool, path: str) -> dict[str, Any]:

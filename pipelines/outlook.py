@@ -20,7 +20,7 @@ from lmmodel.learning.saving import states
 from lmmodel.params.refusal import Refusal
 from pipelines import design, paths, record, standing, timings
 from pipelines.dagster_dvc import graph
-from pipelines.dagster_dvc.archive import Archive
+from pipelines.dagster_dvc.archive import Archive, oid_of
 from pipelines.dagster_dvc.forecast import Change, Verdict, forecast
 from pipelines.parameters import Parameters
 from pipelines.record import Record
@@ -47,9 +47,9 @@ class Step:
 def plan(given: Parameters) -> list[Step]:
     """A step for every stage, in the order of `dvc.yaml`; a Refusal where dvc cannot read the project."""
     try:
-        with graph.legible(".") as repo:
-            teller = _Teller(given, Archive(repo))
-            verdicts = {verdict.stage: verdict for verdict in forecast(repo, teller.foretell)}
+        with graph.legible(".") as project:
+            teller = _Teller(given, Archive(project.repo))
+            verdicts = {verdict.stage: verdict for verdict in forecast(project.repo, teller.foretell)}
             return [teller.step(verdicts[name]) for name in paths.stages() if name in verdicts]
     except graph.UnreadableError as error:
         raise Refusal(f"dvc cannot read this project: {error}\n`lmmodel doctor` says what can be done") from None
@@ -67,8 +67,8 @@ class _Teller:
         """The files that design will write, if it runs; of what costs a training nothing is known."""
         if stage != "design":
             return {}
-        made = {path: folder.canonical(content).encode() for path, content in design.outputs(self._given).items()}
-        named = {path: hashlib.md5(content, usedforsecurity=False).hexdigest() for path, content in made.items()}
+        made = design.written(self._given)
+        named = {path: oid_of(content) for path, content in made.items()}
         self._written = {oid: made[path] for path, oid in named.items()}
         return named
 
@@ -114,7 +114,7 @@ class _Teller:
         if content := self._written.get(oid or "") or self._archive.read(oid):
             return content
         here = Path(path).read_bytes() if Path(path).is_file() else b""
-        return here if hashlib.md5(here, usedforsecurity=False).hexdigest() == oid else None
+        return here if oid_of(here) == oid else None
 
     # --- the work that was begun
 

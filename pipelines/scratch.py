@@ -12,7 +12,6 @@ link would share that. Scratch is kept until `dvc.lock` has the result.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ from lmmodel import folder
 from lmmodel.params import document
 from lmmodel.params.refusal import Refusal
 from pipelines import paths
+from pipelines.dagster_dvc.archive import oid_of
 
 WORK = paths.OWN / "work"
 _SHARE_BLOCKS = 0x40049409  # FICLONE: a copy on write, on Linux file systems that know it
@@ -144,9 +144,9 @@ class Scratch:
         files = [path for path in self.output.rglob("*") if path.is_file()]
         whole = {"size": sum(path.stat().st_size for path in files), "nfiles": len(files)}
         stage = self.stage
-        found: dict[str, dict[str, Any]] = {str(stage.plan): {"md5": _md5(stage.plan)}}
-        found |= {str(stage.metrics): {"md5": _md5(self.metrics)}, str(stage.output): whole}
-        return found | ({str(stage.curve): {"md5": _md5(self.curve)}} if stage.curve else {})
+        found: dict[str, dict[str, Any]] = {str(stage.plan): {"md5": oid_of(stage.plan.read_bytes())}}
+        found |= {str(stage.metrics): {"md5": oid_of(self.metrics.read_bytes())}, str(stage.output): whole}
+        return found | ({str(stage.curve): {"md5": oid_of(self.curve.read_bytes())}} if stage.curve else {})
 
 
 def tidy() -> None:
@@ -184,8 +184,3 @@ def write(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
-
-
-def _md5(path: Path) -> str:
-    """What DVC calls a file by."""
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()

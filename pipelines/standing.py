@@ -6,7 +6,6 @@ is read and the dvc command is not asked. What only DVC can know, the bytes of l
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import Any
 from lmmodel.params import document
 from lmmodel.params.refusal import Refusal
 from pipelines import paths, record
+from pipelines.dagster_dvc.archive import oid_of
 from pipelines.parameters import Parameters
 
 Lock = Mapping[str, Mapping[str, Any]]
@@ -145,7 +145,7 @@ def _is_as(path: Path, listed: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether a small file is, byte for byte, the one that is listed under its path."""
     if not path.is_file():
         return False
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == listed.get(str(path), {}).get("md5")
+    return oid_of(path.read_bytes()) == listed.get(str(path), {}).get("md5")
 
 
 def _weight(path: Path) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,18 +24,10 @@ from lmmodel.learning.settings import Launch, Pretrain
 from lmmodel.learning.training import Training
 from lmmodel.learning.weights import DTYPES
 from lmmodel.params.document import Document
+from lmmodel.text.batches import TokenBatch
 
 STEPS = 10_000  # more than any benchmark makes
 PRODUCTS = ("mm", "bmm", "addmm", "baddbmm")
-
-
-class _Rows(NamedTuple):
-    """What the training loop calls a batch."""
-
-    tokens_BT: np.ndarray
-    targets_BT: np.ndarray
-    documents_BT: np.ndarray | None = None
-    weights_BT: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -48,11 +40,11 @@ class _Stream:
     def tokens_per_epoch(self) -> int:
         return STEPS * self.shape.batch_tokens
 
-    def batch(self, step: int) -> _Rows:
+    def batch(self, step: int) -> TokenBatch:
         rows = self.shape.batch(step)
-        return _Rows(rows[:, :-1].copy(), rows[:, 1:].copy())
+        return TokenBatch(rows[:, :-1].copy(), rows[:, 1:].copy(), None, None)
 
-    def validation(self, tokens: int) -> Iterator[_Rows]:
+    def validation(self, tokens: int) -> Iterator[TokenBatch]:
         yield self.batch(STEPS + 1)
 
 

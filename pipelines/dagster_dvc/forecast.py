@@ -9,14 +9,13 @@ would make, and where the caller can foretell them. Of a stage that runs they ar
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipelines.dagster_dvc.graph import address, overlaps
+from pipelines.dagster_dvc.graph import files, name_of, overlaps, path_of
 
 if TYPE_CHECKING:
     from dvc.dependency.param import ParamsDependency
@@ -78,13 +77,13 @@ class _Forecast:
         self._settled: set[str] = set()
 
     def verdict(self, stage: Stage) -> Verdict:
-        inputs = {self._path(item): self._expected(item) for item in _files(stage)}
+        inputs = {self._path(item): self._expected(item) for item in files(stage)}
         open_ = [path for path, oid in inputs.items() if oid is None]
         changes = tuple(self._changes(stage, inputs)) if not stage.frozen else ()
         harmed = {self._path(out): word for out in stage.outs for word in out.status().values()}
         action, outputs = self._action(stage, inputs, changes=bool(changes), harmed=bool(harmed))
         makers = tuple(dict.fromkeys(self._maker(path) for path in open_))
-        name = self._name(stage)
+        name = name_of(self._repo, stage)
         self._after |= outputs
         self._makers |= dict.fromkeys(outputs, name)
         self._settled |= {name} if action == "unchanged" else set()
@@ -108,7 +107,7 @@ class _Forecast:
             return "run unless", unknown
         elif not is_open and (found := self._known(stage, inputs)):
             return "restored", found
-        return "run", {**unknown, **self._foretell(self._name(stage))}
+        return "run", {**unknown, **self._foretell(name_of(self._repo, stage))}
 
     # --- what it reads
 
@@ -131,7 +130,7 @@ class _Forecast:
             yield Change("cmd", then, stage.cmd)
         for item in stage.params:
             yield from _parameters(item)
-        for item in _files(stage):
+        for item in files(stage):
             path, then = self._path(item), item.hash_info.value if item.hash_info else None
             if inputs[path] is not None and inputs[path] != then:
                 yield Change(path, then, inputs[path])
@@ -159,7 +158,7 @@ class _Forecast:
             return {}
         for item in stage.params:
             item.save()  # takes the values of now; nothing is written
-        for item in _files(stage):
+        for item in files(stage):
             item.hash_info, item.meta = HashInfo(item.hash_name, inputs[self._path(item)]), Meta()
         key = _get_cache_hash(to_single_stage_lockfile(stage), key=True)
         entries = sorted((self._runs / key[:2] / key).glob("*"), key=lambda path: path.stat().st_mtime)
@@ -169,7 +168,7 @@ class _Forecast:
         """Whether the run cache has anything for the inputs that are known, whatever the others come to."""
         if not _has_run_cache(stage):
             return False
-        names = {item.def_path: inputs[self._path(item)] for item in _files(stage)}
+        names = {item.def_path: inputs[self._path(item)] for item in files(stage)}
         known = {path: oid for path, oid in names.items() if oid is not None}
         given = {item.def_path: dict(item.read_params()) for item in stage.params}
         for path in self._runs.glob("*/*/*"):
@@ -200,18 +199,8 @@ class _Forecast:
     def _runs(self) -> Path:
         return Path(self._repo.stage_cache.cache_dir)
 
-    def _name(self, stage: Stage) -> str:
-        file = Path(os.path.relpath(stage.path, self._repo.root_dir)).as_posix()
-        return address(file, getattr(stage, "name", None))
-
     def _path(self, item: Output) -> str:
-        if item.protocol != "local":
-            return str(item.def_path)
-        return Path(os.path.relpath(item.fs_path, self._repo.root_dir)).as_posix()
-
-
-def _files(stage: Stage) -> list[Output]:
-    return [item for item in stage.deps if item not in stage.params]
+        return path_of(self._repo, item)
 
 
 def _parameters(item: ParamsDependency) -> Iterator[Change]:
@@ -228,7 +217,7 @@ def _is_recorded(stage: Stage) -> bool:
 
 def _has_run_cache(stage: Stage) -> bool:
     """dvc's own conditions, but for whether the inputs lie there already."""
-    local = all(item.protocol == "local" and item.def_path for item in [*_files(stage), *stage.outs])
+    local = all(item.protocol == "local" and item.def_path for item in [*files(stage), *stage.outs])
     return bool(stage.deps and stage.outs) and local and all(not out.persist and out.is_in_repo for out in stage.outs)
 
 

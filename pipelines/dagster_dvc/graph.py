@@ -80,7 +80,7 @@ class Project:
     """A DVC project that is open for reading; made by `opened`."""
 
     def __init__(self, repo: Repo):
-        self._repo = repo
+        self.repo = repo
         self._read: dict[str, DvcOutput] = {}
         self._found: dict[str, str | None] = {}
         self._locks: dict[str, Mapping[str, Any]] = {}  # DVC would parse the file again for every stage
@@ -88,17 +88,17 @@ class Project:
     @property
     def root(self) -> Path:
         """The folder that holds ``.dvc``."""
-        return Path(self._repo.root_dir)
+        return Path(self.repo.root_dir)
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
         """dvc's lock on the whole repository, which it holds whenever it writes."""
-        return self._repo.lock
+        return self.repo.lock
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """Every stage, in the order of the files that declare them."""
-        return tuple(self._stage(stage) for stage in self._repo.index.stages)
+        return tuple(self._stage(stage) for stage in self.repo.index.stages)
 
     def found(self, path: str) -> str | None:
         """The hash of what lies at `path` now; None where nothing does, or where only a network could tell.
@@ -114,13 +114,13 @@ class Project:
         return self._found[path]
 
     def _stage(self, stage: DvcStage) -> Stage:
-        inputs = [item for item in stage.deps if item not in stage.params]
+        inputs = files(stage)
         self._read |= {self._path(item): item for item in inputs}
         if stage.cmd is None:
             self._read |= {self._path(item): item for item in stage.outs}
-        file = self._relative(stage.path)
+        file = _relative(self.repo, stage.path)
         return Stage(
-            name=address(file, getattr(stage, "name", None)),
+            name=name_of(self.repo, stage),
             folder=PurePosixPath(file).parent.as_posix(),
             description=stage.desc,
             frozen=stage.frozen,
@@ -161,10 +161,7 @@ class Project:
         return entry
 
     def _path(self, item: DvcOutput) -> str:
-        return self._relative(item.fs_path) if item.protocol == "local" else str(item.def_path)
-
-    def _relative(self, path: str) -> str:
-        return Path(os.path.relpath(path, self._repo.root_dir)).as_posix()
+        return path_of(self.repo, item)
 
 
 @contextmanager
@@ -184,54 +181,67 @@ def opened(root: str | os.PathLike[str]) -> Iterator[Project]:
 
 
 class UnreadableError(Exception):
-    """dvc cannot read the project; the text is dvc's own reason, in a line."""
+    """dvc cannot read the project; the text is dvc's own reason, in a line. `path`: the file at fault, if known."""
 
-
-@contextmanager
-def legible(root: str | os.PathLike[str]) -> Iterator[Repo]:
-    """As `repository`, its stages read once no dvc was writing; an UnreadableError where they cannot be read."""
-    from dvc.exceptions import DvcException
-    from dvc.lock import LockError
-
-    with repository(root) as repo:
-        while True:
-            try:
-                with repo.lock:
-                    _ = repo.index.stages
-                break
-            except LockError:
-                continue
-            except DvcException as error:
-                raise UnreadableError(" ".join(str(error).split())) from error
-        yield repo
+    def __init__(self, error: Exception) -> None:
+        super().__init__(" ".join(str(error).split()))
+        self.path = Path(path) if (path := getattr(error, "path", None)) else None
 
 
 class BusyError(Exception):
     """A dvc writes for longer than the reader wants to wait."""
 
 
-def settled(root: str | os.PathLike[str], *, patient: bool = True) -> dict[str, Stage]:
-    """Name -> stage of the DVC project at `root`, once no dvc is writing: dvc rewrites its dvc.lock in place.
+@contextmanager
+def legible(root: str | os.PathLike[str], *, patient: bool = True) -> Iterator[Project]:
+    """As `opened`, its stages read once no dvc was writing: dvc rewrites its dvc.lock in place.
 
-    Who is not `patient` gets a BusyError after 3 s; a large commit takes longer.
+    An UnreadableError where they cannot be read. Who is not `patient` gets a BusyError after 3 s; a large commit takes
+    longer.
     """
+    from dvc.exceptions import DvcException
     from dvc.lock import LockError
 
     with opened(root) as project:
         while True:
             try:
                 with project.lock:
-                    return {stage.name: stage for stage in project.stages}
+                    _ = project.stages
+                break
             except LockError as error:
                 if not patient:
                     raise BusyError(f"a dvc is at work in {project.root}") from error
+            except DvcException as error:
+                raise UnreadableError(error) from error
+        yield project
 
 
-def address(file: str, name: str | None) -> str:
+def settled(root: str | os.PathLike[str], *, patient: bool = True) -> dict[str, Stage]:
+    """Name -> stage of the DVC project at `root`; waits and fails as `legible` does."""
+    with legible(root, patient=patient) as project:
+        return {stage.name: stage for stage in project.stages}
+
+
+def files(stage: DvcStage) -> list[DvcOutput]:
+    """What a stage reads, other than parameters."""
+    return [item for item in stage.deps if item not in stage.params]
+
+
+def path_of(repo: Repo, item: DvcOutput) -> str:
+    """Where an input or output lies, from the project's root; what lies elsewhere, as it was declared."""
+    return _relative(repo, item.fs_path) if item.protocol == "local" else str(item.def_path)
+
+
+def name_of(repo: Repo, stage: DvcStage) -> str:
     """How the dvc command calls a stage from the project's root."""
+    file, name = _relative(repo, stage.path), getattr(stage, "name", None)
     if name is None:
         return file
     return name if file == "dvc.yaml" else f"{file}:{name}"
+
+
+def _relative(repo: Repo, path: str) -> str:
+    return Path(os.path.relpath(path, repo.root_dir)).as_posix()
 
 
 def _command(command: str | list[str] | None) -> str | tuple[str, ...] | None:

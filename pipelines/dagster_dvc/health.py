@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.dagster_dvc import graph, turn
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from dvc.output import Output
     from dvc.repo import Repo
 
-BOOK = Path(".dvc/tmp/rwlock")
 _CHUNK_BYTES = 1 << 20
 
 
@@ -31,22 +30,7 @@ _CHUNK_BYTES = 1 << 20
 
 def dead_entries(root: Path) -> list[turn.Holder]:
     """The entries of processes that are gone; `turn.BookError` where the book cannot be read. Nothing is written."""
-    path = root / BOOK
-    try:
-        modes: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        entries = [(place, entry) for held in modes.values() for place, item in held.items() for entry in _each(item)]
-        holders = [turn.Holder(int(entry["pid"]), turn.short(entry["cmd"]), place) for place, entry in entries]
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise turn.BookError(f"{path} is damaged: {error}") from None
-    return [holder for holder in holders if not turn.lives(holder.pid)]
-
-
-def _each(item: Any) -> list[dict[str, Any]]:
-    if not isinstance(item, dict | list):
-        raise ValueError("an entry is no entry")
-    return turn.listed(item)
+    return [holder for holder in turn.entered(root) if not turn.lives(holder.pid)]
 
 
 def at_work(root: Path) -> list[str]:

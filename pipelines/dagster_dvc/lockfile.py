@@ -20,23 +20,17 @@ HEAD = "schema: '2.0'\nstages:"
 
 def torn(root: Path) -> Path | None:
     """The first `dvc.lock` of the project at `root` that dvc cannot read, None where all are whole."""
-    from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
+    error = unreadable(root)
+    return error.path if error and error.path and error.path.name == NAME else None
 
+
+def unreadable(root: Path) -> graph.UnreadableError | None:
+    """Why dvc cannot read the project at `root`; None where it can."""
     try:
         graph.settled(root)
-    except (YAMLSyntaxError, YAMLValidationError) as error:
-        path = Path(error.path)
-        return path if path.name == NAME else None
-    return None
-
-
-def unreadable(root: Path) -> str:
-    """Why dvc cannot read the project at `root`, in a line; nothing where it can."""
-    try:
-        with graph.legible(root):
-            return ""
     except graph.UnreadableError as error:
-        return str(error)
+        return error
+    return None
 
 
 def mend(root: Path) -> list[str]:

@@ -6,7 +6,6 @@ files after the fact; a file that is missing or in a format of its own is passed
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 import dagster as dg
 
 from pipelines.dagster_dvc import picture
+from pipelines.dagster_dvc.archive import oid_of
 from pipelines.dagster_dvc.graph import Output, Stage
 
 TEXT_CHARACTERS = 20_000  # of one file; the whole of it stands in Dagster's event log
@@ -67,7 +67,7 @@ def _is_as_recorded(root: Path, output: Output) -> bool:
     path = root / output.path
     if output.role == "data" or not path.is_file():
         return False
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == output.version
+    return oid_of(path.read_bytes()) == output.version
 
 
 def _read(path: Path) -> Any:

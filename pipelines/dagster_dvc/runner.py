@@ -99,20 +99,18 @@ class Run:
 
     def _turn(self) -> Iterator[str]:
         """Wait until dvc can run; where dvc's files cannot be read, dvc says so best itself."""
-        from dvc.exceptions import DvcException
-
         if not (self._root / ".dvc").is_dir():
             return
         try:
             yield from turn.await_turn(self._root, [])  # while somebody writes, nobody can tell what the stages are
             try:
                 declared = graph.settled(self._root)
-            except DvcException:
+            except graph.UnreadableError:
                 yield from lockfile.mend(self._root)
                 declared = graph.settled(self._root)
         except turn.BookError as error:
             raise DvcError(1, [str(error)]) from None
-        except DvcException:
+        except graph.UnreadableError:
             return
         for name in self._names:
             if name not in declared:

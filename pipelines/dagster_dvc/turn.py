@@ -20,6 +20,7 @@ from typing import Any
 
 from pipelines.dagster_dvc.graph import Stage, overlaps
 
+BOOK = Path(".dvc/tmp/rwlock")
 LOOK_SECONDS = 0.5
 
 
@@ -52,16 +53,26 @@ def await_turn(root: Path, stages: list[Stage]) -> Iterator[str]:
 
 def is_free(root: Path) -> bool:
     """Whether nobody works in the project at all; asked without dvc's own code, whose import takes longer."""
-    folder = root / ".dvc" / "tmp"
+    folder = (root / BOOK).parent
     if not folder.is_dir():
         return folder.parent.is_dir()
     try:
-        book = json.loads((folder / "rwlock").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        book = {}
-    except (OSError, ValueError):
+        return not entered(root) and not any(_repository_holder(root))
+    except BookError:
         return False
-    return not any(book.values()) and not any(_repository_holder(root))
+
+
+def entered(root: Path) -> list[Holder]:
+    """Everybody in dvc's book, the dead too; a BookError where it cannot be read. Without dvc's own code."""
+    path = root / BOOK
+    try:
+        modes: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        entries = [(place, entry) for held in modes.values() for place, item in held.items() for entry in listed(item)]
+        return [Holder(int(entry["pid"]), short(entry["cmd"]), place) for place, entry in entries]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BookError(f"{path} is damaged: {error}") from None
 
 
 def holders(root: Path, stages: list[Stage]) -> Iterator[Holder]:
@@ -88,16 +99,16 @@ def _book(root: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
     from dvc.lock import LockError
     from dvc.rwlock import RWLockFileCorruptedError, RWLockFileFormatError, _edit_rwlock
 
-    folder = root / ".dvc" / "tmp"
-    folder.mkdir(parents=True, exist_ok=True)
+    path = root / BOOK
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _edit_rwlock(str(folder), localfs, False) as lock:
+        with _edit_rwlock(str(path.parent), localfs, False) as lock:
             for entries in (lock["write"], lock["read"]):
                 _bury(entries)
             return {mode: _relative(lock[mode], root) for mode in ("write", "read")}
     except (RWLockFileCorruptedError, RWLockFileFormatError) as error:
         raise BookError(
-            f"{folder / 'rwlock'} is damaged: a dvc was killed while it wrote there. When no dvc runs, delete that file"
+            f"{path} is damaged: a dvc was killed while it wrote there. When no dvc runs, delete that file"
         ) from error
     except LockError:  # somebody is at the book for longer than dvc ever is: let dvc decide
         return {"write": {}, "read": {}}

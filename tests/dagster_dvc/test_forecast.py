@@ -23,7 +23,7 @@ def toy(tmp_path: Path) -> Toy:
 
 
 def foretold(toy: Toy, **known: dict[str, str]) -> dict[str, Verdict]:
-    with graph.legible(toy.root) as repo:
+    with graph.repository(toy.root) as repo:
         return {verdict.stage: verdict for verdict in forecast(repo, lambda stage: known.get(stage, {}))}
 
 

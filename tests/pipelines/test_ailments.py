@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import ailments, cli, paths
-from pipelines.dagster_dvc import health
+from pipelines.dagster_dvc import health, turn
 from pipelines.scratch import Scratch
 from pipelines.tracking.store import Store
 from tests.project import STAGES, TREE, Project
@@ -61,8 +61,8 @@ def gone() -> int:
 
 
 def write_book(text: str) -> None:
-    health.BOOK.parent.mkdir(parents=True, exist_ok=True)
-    health.BOOK.write_text(text)
+    turn.BOOK.parent.mkdir(parents=True, exist_ok=True)
+    turn.BOOK.write_text(text)
 
 
 def entry(pid: int) -> str:
@@ -208,7 +208,7 @@ def test_a_zombie_is_among_the_dead_and_the_living_are_left_in_peace(here: Path)
         write_book(entry(pid))
         assert f"process {pid} (dvc repro) works here, which is gone" in told()
         assert doctor("--fix") == 0
-        assert str(pid) not in health.BOOK.read_text()
+        assert str(pid) not in turn.BOOK.read_text()
     write_book(entry(os.getpid()))
     assert told() == ""
 
@@ -224,7 +224,7 @@ def test_a_damaged_book_stays_while_a_dvc_is_at_work(here: Path) -> None:
             process.stdout.readline()
             assert f"process {process.pid} (dvc repro) is at work here: wait for it or stop it" in told()
             assert doctor("--fix") == 1
-            assert health.BOOK.exists()
+            assert turn.BOOK.exists()
         finally:
             process.kill()
     assert doctor("--fix") == 0
