@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# A test process for each core, up to four, of one thread each.
+TESTS := OMP_NUM_THREADS=1 python -m pytest -n auto --maxprocesses 4 --dist worksteal
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
@@ -25,11 +27,11 @@ run: .venv/.installed
 
 # Lint, format, types and the fast tests.
 test: .venv/.installed check
-	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(TESTS)
 
 # What takes longer: whole pipelines, killed and resumed.
 test-slow: .venv/.installed
-	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -m slow
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(TESTS) -m slow
 
 check: .venv/.installed
 	@$(BIN)/ruff check

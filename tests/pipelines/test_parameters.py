@@ -54,7 +54,7 @@ def test_only_stages_that_draw_have_the_seed():
         ("context: 256", "context: 0", "model.context 0 should be at least 1"),
         ("algorithm: bpe", "algorithm: bep", "tokenizer.algorithm 'bep' is not one of "),
         ("kind: muon", "kind: moun", "pretrain.optimizer.kind 'moun' is not one of adamw, muon: did you mean 'muon'?"),
-        ("tokens: 1_800_000", "tokens: 1_800_000, epochs: 1", "pretrain.budget takes exactly one of tokens, epochs"),
+        ("tokens: 1_600_000", "tokens: 1_600_000, epochs: 1", "pretrain.budget takes exactly one of tokens, epochs"),
         ("dialogues_choice", "dialogues_chioce", "evaluate.tasks.1 'dialogues_chioce' is neither a task of this"),
         ("device: auto", "device: tpu", "launch.device 'tpu' is not one of auto, cpu, cuda, mps"),
         ("seed: 1 ", "seed: one ", "seed 'one' is text, and a whole number is needed"),
