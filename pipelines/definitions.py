@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -17,10 +18,11 @@ import dagster as dg
 
 from lmmodel import folder
 from lmmodel.params.refusal import Refusal
-from pipelines import design, parameters, paths
-from pipelines.dagster_dvc import assets, sensor
+from pipelines import design, parameters, paths, tracking
+from pipelines.dagster_dvc import assets, live, places, sensor
 from pipelines.dagster_dvc.archive import oid_of
 from pipelines.dagster_dvc.checks import Finding, check
+from pipelines.dagster_dvc.graph import Stage
 from pipelines.dagster_dvc.translator import Translator
 
 ROUND_TRIPS = 500
@@ -33,6 +35,24 @@ class Plans(Translator):
         """The md5 of a plan as params.yaml and the code have it now; None while they cannot be read."""
         content = self._written.get(path)
         return None if content is None else oid_of(content)
+
+    def look(self, root: Path, stage: Stage) -> live.Look:
+        """What the stage notes for MLflow is shown here as well: its own files appear when it is done."""
+        return tracking.Onlooker(stage.name)
+
+    def links(self, stage: Stage) -> dict[str, str]:
+        """The run in MLflow, as soon as it is there."""
+        try:
+            address = tracking.address(stage.name)
+        except Exception as error:  # whatever MLflow raises where its server is away
+            print(f"MLflow does not say where the run is: {error}", file=sys.stderr)
+            return {}
+        return {"mlflow": address} if address else {}
+
+    def sources(self, root: Path, stage: Stage) -> list[places.Place]:
+        """The stage in dvc.yaml and its section in params.yaml, which design resolves for it."""
+        section = "model" if stage.name == "design" else stage.name
+        return [*places.of(root, stage)[:1], *places.lines(root / parameters.PARAMS, [section])]
 
     @cached_property
     def _written(self) -> dict[str, bytes]:

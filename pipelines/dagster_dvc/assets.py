@@ -19,9 +19,10 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.storage.tags import PRIORITY_TAG
 
-from pipelines.dagster_dvc import graph, report, runner
+from pipelines.dagster_dvc import graph, places, report, runner
 from pipelines.dagster_dvc.catalogue import Catalogue
 from pipelines.dagster_dvc.graph import Output, Project, Stage
+from pipelines.dagster_dvc.live import Live
 from pipelines.dagster_dvc.translator import Translator
 
 
@@ -33,10 +34,10 @@ def load(root: str | os.PathLike[str], translator: Translator | None = None) -> 
 
 
 def results(
-    root: Path, catalogue: Catalogue, stage: Stage, *, outcome: str, shown: tuple[str, ...] = ()
+    root: Path, catalogue: Catalogue, stage: Stage, *, outcome: str, more: report.Metadata | None = None
 ) -> Iterator[dg.MaterializeResult]:
-    """What dvc.lock and the stage's files say stands of its assets; with the text of the files `shown`."""
-    came_out = report.results(root, stage, shown=shown)
+    """What dvc.lock and the stage's files say stands of its assets; `more` is shown beside it."""
+    came_out = {**report.results(root, stage), **(more or {})}
     for output in catalogue.assets(stage):
         yield dg.MaterializeResult(
             asset_key=catalogue.keys[output.path],
@@ -70,7 +71,7 @@ def _define(project: Project, catalogue: Catalogue, stage: Stage) -> dg.AssetsDe
         pool=translator.pool(stage),
         op_tags={PRIORITY_TAG: str(-catalogue.order.index(name))},  # so that a whole run writes the same dvc.lock
     )
-    def run_stage(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+    def run_stage(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetObservation]:
         yield from _materialize(context, root, name, translator)
 
     return run_stage
@@ -85,21 +86,26 @@ def _spec(project: Project, catalogue: Catalogue, stage: Stage, output: Output) 
         group_name=translator.group(stage, output),
         kinds=translator.kinds(stage, output),
         code_version=catalogue.code_version(stage, project),
-        metadata=report.declared(stage, output),
+        metadata={**report.declared(stage, output), **places.references(translator.sources(project.root, stage))},
     )
 
 
 def _materialize(
     context: dg.AssetExecutionContext, root: Path, name: str, translator: Translator
-) -> Iterator[dg.MaterializeResult]:
+) -> Iterator[dg.MaterializeResult | dg.AssetObservation]:
     """Run one stage through dvc, after those that write what it reads without its being an asset."""
     before = Catalogue(graph.settled(root).values(), translator)
-    with runner.started(root, *before.prerequisites(before.stages[name]), name) as run:
+    stage = before.stages[name]
+    live = Live(before.keys[before.assets(stage)[0].path], translator.look(root, stage))
+    with runner.started(root, *before.prerequisites(stage), name) as run:
         try:
-            for line in filter(None, run):
-                context.log.info(line)
+            for line in run:
+                if line:
+                    context.log.info(line)
+                yield from live.observations()
         except runner.DvcError as failure:
             raise dg.Failure(f"{name}: {failure}", allow_retries=False) from None
     after = Catalogue(graph.settled(root).values(), translator)
     stage = after.stages[name]
-    yield from results(root, after, stage, outcome=run.outcomes[name], shown=translator.shown(stage))
+    more = {**report.texts(root, translator.shown(stage)), **report.links(translator.links(stage))}
+    yield from results(root, after, stage, outcome=run.outcomes[name], more=more)

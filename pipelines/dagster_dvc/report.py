@@ -33,8 +33,8 @@ def declared(stage: Stage, output: Output) -> Metadata:
     return told
 
 
-def results(root: Path, stage: Stage, *, shown: tuple[str, ...] = ()) -> Metadata:
-    """Metrics and curves of a stage that has run, where they lie there as dvc.lock has them; and the texts `shown`."""
+def results(root: Path, stage: Stage) -> Metadata:
+    """Metrics and curves of a stage that has run, where they lie there as dvc.lock has them."""
     metrics: dict[str, Any] = {}
     told: Metadata = {}
     for output in filter(lambda output: _is_as_recorded(root, output), stage.outputs):
@@ -43,12 +43,19 @@ def results(root: Path, stage: Stage, *, shown: tuple[str, ...] = ()) -> Metadat
         elif drawn := picture.curve(root / output.path, output.plot):
             name = "curve" if "curve" not in told else f"curve of {Path(output.path).stem}"
             told[name] = dg.MetadataValue.md(drawn)
-    for path in shown:
-        if (root / path).is_file():
-            told[Path(path).stem] = dg.MetadataValue.md(_text(root / path))
     if metrics:
         told["metrics"] = dg.MetadataValue.md(table(metrics))
     return told | {name: _value(value) for name, value in metrics.items() if name not in told}
+
+
+def texts(root: Path, files: tuple[str, ...]) -> Metadata:
+    """What the text files say, by their names."""
+    return {Path(file).stem: dg.MetadataValue.md(_text(root / file)) for file in files if (root / file).is_file()}
+
+
+def links(pages: Mapping[str, str]) -> Metadata:
+    """Name -> address, to follow."""
+    return {name: dg.MetadataValue.url(address) for name, address in pages.items()}
 
 
 def size(output: Output) -> Metadata:

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +41,8 @@ TELLS: tuple[tuple[re.Pattern[str], Outcome], ...] = (
 )
 BUSY = "is busy, it is being blocked by:"
 KEPT_LINES = 40
+PULSE_SECONDS = 1.0  # between two looks at a stage that says nothing
+REDRAW_SECONDS = 10.0  # between two lines that show how far a progress bar is
 
 
 class DvcError(Exception):
@@ -61,14 +65,18 @@ class Run:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __iter__(self) -> Iterator[str]:
-        """Lines, until all is done; DvcError if dvc failed. Iterated once."""
+        """Lines, until all is done; DvcError if dvc failed. Iterated once.
+
+        An empty one each `PULSE_SECONDS` in which nothing was said, so that who iterates can look elsewhere.
+        """
         while True:
             yield from self._turn()
             self._start(subprocess.PIPE)
             last: deque[str] = deque(maxlen=KEPT_LINES)
             for line in self._lines():
-                self._notice(line)
-                last.append(line)
+                if line:
+                    self._notice(line)
+                    last.append(line)
                 yield line
             code = self._wait()
             if code == 0:
@@ -133,9 +141,22 @@ class Run:
     def _lines(self) -> Iterator[str]:
         assert self._process is not None
         assert self._process.stdout is not None
-        for raw in self._process.stdout:
-            # A progress bar redraws its line; only how it ended is worth a line here.
-            yield raw.decode(errors="replace").rstrip().rpartition("\r")[2]
+        pipe, rest, drawn, said = self._process.stdout.fileno(), b"", "", time.monotonic()
+        while True:
+            ready = select.select([pipe], [], [], PULSE_SECONDS)[0]
+            if ready:
+                chunk = os.read(pipe, 65536)
+                *whole, rest = (rest + chunk).split(b"\n")
+                yield from map(_drawn, [*whole, rest] if rest and not chunk else whole)
+                if not chunk:
+                    return
+                rest = rest[max(0, rest.rfind(b"\r", 0, -1)) :]  # of a progress bar, how it was drawn last
+                said = time.monotonic() if whole else said
+            if time.monotonic() - said > REDRAW_SECONDS and _drawn(rest) != drawn:
+                drawn, said = _drawn(rest), time.monotonic()
+                yield drawn
+            elif not ready:
+                yield ""
 
     def _command(self) -> list[str]:
         single = ["--single-item"] if self._names else []
@@ -165,6 +186,11 @@ def started(root: str | os.PathLike[str], *names: str, options: tuple[str, ...] 
         yield run
     finally:
         run.stop()
+
+
+def _drawn(raw: bytes) -> str:
+    """A line as a terminal shows it in the end: a progress bar draws itself over and over."""
+    return raw.decode(errors="replace").rstrip().rpartition("\r")[2]
 
 
 def _environment() -> dict[str, str]:

@@ -22,11 +22,13 @@ run. Files that no stage writes (sources, text brought by hand) are part of the 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from fnmatch import fnmatch
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import dagster as dg
 
+from pipelines.dagster_dvc import live, places
 from pipelines.dagster_dvc.graph import Output, Stage
 
 
@@ -69,6 +71,19 @@ class Translator:
     def shown(self, stage: Stage) -> tuple[str, ...]:
         """Text files that are shown with the result."""
         return tuple(stage.hints.get("show", ()))
+
+    def look(self, root: Path, stage: Stage) -> live.Look:
+        """What sees the numbers of a stage while it runs; asked for just before. In general the rows of its plots."""
+        plots = [root / output.path for output in stage.outputs if output.role == "plot"]
+        return live.Rows([path for path in plots if path.suffix in (".csv", ".tsv")])
+
+    def links(self, stage: Stage) -> Mapping[str, str]:
+        """Name -> address of pages about the result of a stage that has just run."""
+        return {}
+
+    def sources(self, root: Path, stage: Stage) -> list[places.Place]:
+        """Where a person would change the stage: lines of its dvc.yaml and of its parameter files."""
+        return places.of(root, stage)
 
     def foreseen(self, path: str) -> str | None:
         """The hash that a detail will have once its stage has run, where a project can tell without running it.

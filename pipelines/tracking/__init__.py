@@ -16,6 +16,8 @@ not be carried stays where it is, and the next one to come by carries it.
     store        MLflow itself: where it is, and one run for each identity
     limits       what it takes: names, lengths, numbers
     leaderboard  how its page shows the candidates
+    onlooking    for other doors: `Onlooker`, what a work has noted so far, and `address`, where its run is shown
+    past         the local database, read without MLflow
     ghosts       runs that nobody runs any more: `left_running`, `end_left`
     rebuilding   runs that are missing, made again from what the stages wrote: `missing`, `rebuild`, `rebuild_apart`
 
@@ -30,13 +32,28 @@ if TYPE_CHECKING:
     from pipelines.tracking.following import Run, follow, is_on
     from pipelines.tracking.ghosts import end_left, left_running
     from pipelines.tracking.leaderboard import LEADERBOARD
+    from pipelines.tracking.onlooking import Onlooker, address
     from pipelines.tracking.rebuilding import missing, rebuild, rebuild_apart
 
-__all__ = ["LEADERBOARD", "Run", "end_left", "follow", "is_on", "left_running", "missing", "rebuild", "rebuild_apart"]
+__all__ = [
+    "LEADERBOARD",
+    "Onlooker",
+    "Run",
+    "address",
+    "end_left",
+    "follow",
+    "is_on",
+    "left_running",
+    "missing",
+    "rebuild",
+    "rebuild_apart",
+]
 
 _HOMES = {
     "LEADERBOARD": "pipelines.tracking.leaderboard",
+    "Onlooker": "pipelines.tracking.onlooking",
     "Run": "pipelines.tracking.following",
+    "address": "pipelines.tracking.onlooking",
     "follow": "pipelines.tracking.following",
     "end_left": "pipelines.tracking.ghosts",
     "is_on": "pipelines.tracking.following",

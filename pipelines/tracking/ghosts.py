@@ -6,14 +6,14 @@ carried; where those are gone too, nobody would ever end it.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pipelines.tracking import past
 from pipelines.tracking.delivery import deliver_abandoned
 from pipelines.tracking.notes import Reader, place
-from pipelines.tracking.store import IDENTITY, Store, Tracked, database, uri
+from pipelines.tracking.store import IDENTITY, Store, Tracked
 
 _RUNNING = """
     SELECT runs.run_uuid, runs.name, tags.value FROM runs
@@ -32,14 +32,10 @@ class Ghost:
 
 
 def left_running() -> list[Ghost]:
-    """The runs of this project's own database that nobody runs. Of a server's nobody here can tell: none.
-
-    Read past MLflow, whose import takes longer than all else here.
-    """
-    if uri() != f"sqlite:///{database()}" or not database().is_file():
-        return []
-    held = list(_held())
-    return [Ghost(run, name) for run, name, identity in _running() if not any(identity.startswith(one) for one in held)]
+    """The runs of this project's own database that nobody runs. Of a server's nobody here can tell: none."""
+    running = past.rows(_RUNNING, IDENTITY) if past.is_local() else []
+    held = list(_held()) if running else []
+    return [Ghost(run, name) for run, name, identity in running if not any(identity.startswith(one) for one in held)]
 
 
 def end_left() -> None:
@@ -48,16 +44,6 @@ def end_left() -> None:
     store = Store()
     for ghost in left_running():
         store.end(Tracked(ghost.run_id), "KILLED", time.time_ns() // 1_000_000)
-
-
-def _running() -> list[tuple[str, str, str]]:
-    try:
-        with sqlite3.connect(f"file:{database()}?mode=ro", uri=True, timeout=1) as connection:
-            rows = connection.execute(_RUNNING, (IDENTITY,)).fetchall()
-        connection.close()
-    except sqlite3.Error:
-        return []
-    return rows
 
 
 def _held() -> Iterator[str]:

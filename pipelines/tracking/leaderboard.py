@@ -6,8 +6,11 @@ import json
 
 from pipelines.tracking.opening import CANDIDATE
 
+PAGE = "http://127.0.0.1:5000"
+"""Where `mlflow ui`, started in the project's folder, answers."""
+
 _VIEW = "leaderboard"
-LEADERBOARD = f"http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey={_VIEW}"
+LEADERBOARD = f"{PAGE}/#/experiments/1/runs?viewStateShareKey={_VIEW}"
 """Where `mlflow ui`, started in the project's folder, shows the candidates by what they came to."""
 
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-_LINES = "notes.jsonl"
+LINES = "notes.jsonl"
 _ARTIFACTS = "artifacts"
 _ARTIFACT_BYTES = 16 << 20  # weights stay in DVC; what belongs here is a table, a page of samples, a declaration
 
@@ -47,7 +47,7 @@ class Writer:
         self.folder = folder
         draft = folder.with_name(f"new-{folder.name}")  # nobody finds it before its lock is held
         (draft / _ARTIFACTS).mkdir(parents=True)
-        self._file = (draft / _LINES).open("a", encoding="utf-8")
+        self._file = (draft / LINES).open("a", encoding="utf-8")
         fcntl.flock(self._file, fcntl.LOCK_SH)
         draft.rename(folder)
 
@@ -76,7 +76,7 @@ class Reader:
 
     def __init__(self, folder: Path, *, alone: bool = False) -> None:
         self.folder = folder
-        self._file = (folder / _LINES).open("rb")
+        self._file = (folder / LINES).open("rb")
         self._rest = b""
         try:
             fcntl.flock(self._file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import paths, record, standing
+from pipelines.tracking import past
 from pipelines.tracking.delivery import deliver_abandoned
 from pipelines.tracking.notes import Writer, begin, place
 from pipelines.tracking.opening import MADE_OF, describe
-from pipelines.tracking.store import IDENTITY, Store, database, uri
+from pipelines.tracking.store import IDENTITY, Store
 
 _PAGES = ("report.md", "samples.md")
 
@@ -29,7 +29,7 @@ def missing() -> list[str]:
 
     All of them where the runs are kept elsewhere, since only MLflow can ask there.
     """
-    known = _known() if uri() == f"sqlite:///{database()}" else set()
+    known = _known() if past.is_local() else set()
     return [name for name, identity in _standing() if identity not in known]
 
 
@@ -74,16 +74,8 @@ def _standing() -> list[tuple[str, str]]:
 
 
 def _known() -> set[str]:
-    """The identities in the local database. Read past MLflow, whose import alone takes longer than all else here."""
-    if not database().is_file():
-        return set()
-    try:
-        with sqlite3.connect(f"file:{database()}?mode=ro", uri=True, timeout=1) as connection:
-            rows = connection.execute("SELECT value FROM tags WHERE key = ?", (IDENTITY,)).fetchall()
-        connection.close()
-    except sqlite3.Error:
-        return set()
-    return {value for (value,) in rows}
+    """The identities in the local database."""
+    return {value for (value,) in past.rows("SELECT value FROM tags WHERE key = ?", IDENTITY)}
 
 
 def _note(stage: paths.Stage, identity: str) -> None:

@@ -105,6 +105,11 @@ class Store:
         """Whether there is a run of `identity`, were it one that a person has deleted."""
         return self._find(identity) is not None
 
+    def address(self, identity: str) -> str | None:
+        """Where a browser finds the run of `identity`; None where there is none, or no server to show it."""
+        run = self._find(identity) if self.uri.startswith("http") else None
+        return f"{self.uri.rstrip('/')}/#/experiments/{self._experiment}/runs/{run.info.run_id}" if run else None
+
     def _find(self, identity: str) -> Run | None:
         from mlflow.entities import ViewType
 

@@ -58,7 +58,7 @@ def test_a_metrics_file_that_cannot_be_read_spoils_nothing(tmp_path: Path) -> No
 def test_text_is_shown_in_part_when_it_is_long(tmp_path: Path) -> None:
     (tmp_path / "report.md").write_text("# All")
     (tmp_path / "samples.txt").write_text("x" * 30_000)
-    told = report.results(tmp_path, stage(tmp_path), shown=("report.md", "samples.txt", "missing.md"))
+    told = report.texts(tmp_path, ("report.md", "samples.txt", "missing.md"))
     assert told["report"] == MetadataValue.md("# All")
     assert "10,000 characters more in samples.txt" in told["samples"].value
     assert set(told) == {"report", "samples"}

@@ -107,6 +107,16 @@ def test_a_parameter_file_that_is_wrong_does_not_keep_the_graph_from_being_shown
     assert set(versions(project)) == set(paths.stages())
 
 
+def test_every_asset_names_the_line_of_params_yaml_that_decides_it() -> None:
+    lines = (TREE / "params.yaml").read_text(encoding="utf-8").splitlines()
+    for key in definitions.defs.resolve_asset_graph().get_all_asset_keys():
+        metadata = definitions.defs.resolve_asset_graph().get(key).metadata
+        declared, decided = metadata["dagster/code_references"].code_references
+        assert declared.label == f"dvc.yaml: stages.{key.to_user_string()}"
+        assert Path(decided.file_path).name == "params.yaml"
+        assert lines[decided.line_number - 1].startswith(decided.label.removeprefix("params.yaml: ") + ":")
+
+
 MATERIALIZE = """
 import json
 from pipelines.definitions import defs
@@ -115,14 +125,22 @@ made = {event.asset_key.to_user_string(): event for event in run.get_asset_mater
 print(json.dumps({
     "outcomes": {name: event.materialization.metadata["outcome"].value for name, event in made.items()},
     "shown": {name: sorted(event.materialization.metadata) for name, event in made.items()},
+    "seen": sorted({
+        (event.asset_key.to_user_string(), name)
+        for event in run.all_events if event.event_type_value == "ASSET_OBSERVATION"
+        for name in event.asset_observation_data.asset_observation.metadata
+    }),
     "failed": [check.check_name for check in run.get_asset_check_evaluations() if not check.passed],
 }))
 """
 
 
 @pytest.mark.slow
-def test_materializing_everything_is_dvc_repro_with_checks(tmp_path: Path, reproduced: Project) -> None:
-    """From nothing to the same dvc.lock and the same bytes; every check of them passes."""
+def test_materializing_everything_is_dvc_repro_with_checks(
+    tmp_path: Path, reproduced: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From nothing to the same dvc.lock and the same bytes; every check of them passes, the loss is seen on the way."""
+    monkeypatch.setenv("LMMODEL_TRACKING", "on")
     project = reproduced.copy(tmp_path / "project")
     assert project.run("git", "clean", "-fdxq").code == 0
     assert not (project.root / "dvc.lock").exists()
@@ -131,7 +149,8 @@ def test_materializing_everything_is_dvc_repro_with_checks(tmp_path: Path, repro
     told = json.loads(ran.output.splitlines()[-1])
     assert told["outcomes"] == dict.fromkeys(STAGES, "executed")
     assert told["failed"] == []
-    assert {"curve", "metrics", "validation_bits_per_byte"} <= set(told["shown"]["pretrain"])
+    assert {"curve", "metrics", "validation_bits_per_byte", "mlflow"} <= set(told["shown"]["pretrain"])
+    assert ["pretrain", "loss_nats"] in told["seen"]
     assert {"report", "samples", "metrics"} <= set(told["shown"]["evaluate"])
     assert project.read("dvc.lock") == reproduced.read("dvc.lock")
     assert project.outputs() == reproduced.outputs()

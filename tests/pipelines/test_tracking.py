@@ -344,6 +344,28 @@ with tracking.follow(a_project.job("pretrain")) as run:
 """
 
 
+def test_another_door_sees_the_points_of_a_work_and_where_its_run_is(finished: Path, empty_database: Path) -> None:
+    with_database(finished, empty_database)
+    with tracking.follow(a_project.job("pretrain")) as run:
+        run.log({"loss_nats": 9.0}, step=1)
+        onlooker = tracking.Onlooker("pretrain")
+        assert onlooker() == {}  # of a work that began before anybody looked on
+    onlooker, other = tracking.Onlooker("pretrain"), tracking.Onlooker("finetune")
+    with tracking.follow(a_project.job("pretrain")) as run:
+        run.log({"loss_nats": 2.0, "rate": 0.1}, step=3)
+        run.log({"loss_nats": 1.5}, step=4)
+        assert onlooker() == {"step": 4, "loss_nats": 1.5, "rate": 0.1}
+        assert onlooker() == other() == {}
+        run.log({"loss_nats": 1.0}, step=5)
+        assert onlooker() == {"step": 5, "loss_nats": 1.0}
+    settle()
+    assert onlooker() == {}
+    [only] = runs()
+    assert str(tracking.address("pretrain")).endswith(f"/#/experiments/1/runs/{only.info.run_id}")
+    assert "searchFilter" in str(tracking.address("evaluate"))
+    assert tracking.address("corpus") is None
+
+
 def test_a_work_that_is_killed_and_goes_on_leaves_one_run_without_a_hole(
     finished: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
