@@ -6,14 +6,18 @@ was cut off or changed is refused by name before any work is done on it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from lmmodel.params.refusal import Refusal
 
 INDEX = "index.json"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What an operating system says where nothing more can be written."""
 _CHUNK_BYTES = 1 << 20
 
 
@@ -67,6 +71,37 @@ def verify(folder: Path) -> dict[str, Any]:
         if digest(path) != expected["sha256"]:
             raise Refusal(f"{path}: its content is not what {INDEX} says (SHA-256 differs); {_remedy(folder)}")
     return index
+
+
+def flush(path: Path) -> None:
+    """Have the disk hold a file, or a folder with all below it: a power cut from here on costs none of that."""
+    for below in (*path.rglob("*"), path):
+        _sync(below)
+
+
+def write(path: Path, text: str) -> None:
+    """A small file, whole or not at all, on the disk when this is done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    flush(partial)
+    partial.replace(path)
+    _sync(path.parent)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename, within one folder, so that a power cut finds one of the two names."""
+    source.rename(target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    """Of a folder, the names in it."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _remedy(folder: Path) -> str:

@@ -17,7 +17,6 @@ from lmmodel import folder
 from lmmodel.architecture.declaration import Declaration
 from lmmodel.params.refusal import Refusal
 from pipelines import fingerprint, parameters, paths, record, work
-from pipelines.scratch import write
 
 VERDICTS = paths.OWN / "verdicts"
 """The counts of designs that were found sound, by all that the verdict depends on."""
@@ -37,8 +36,8 @@ def main() -> None:
             changed = record.values(given.document.data, now.document.data) or record.values(before, after)
             raise Refusal(f"design: while it ran, {record.some(changed)}. Run `dvc repro` again")
         for path, content in after.items():
-            write(Path(path), folder.canonical(content))
-        write(paths.stage("design").metrics, folder.canonical(counts))
+            folder.write(Path(path), folder.canonical(content))
+        folder.write(paths.stage("design").metrics, folder.canonical(counts))
 
 
 def outputs(given: parameters.Parameters) -> dict[str, dict[str, Any]]:
@@ -65,7 +64,7 @@ def judged(declaration: Declaration) -> dict[str, Any]:
         return json.loads(remembered.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         counts = _judge(declaration)
-    write(remembered, folder.canonical(counts))
+    folder.write(remembered, folder.canonical(counts))
     return counts
 
 

@@ -12,7 +12,6 @@ from lmmodel import folder
 from lmmodel.architecture.declaration import Declaration
 from pipelines import fingerprint, paths, record
 from pipelines.parameters import Parameters
-from pipelines.scratch import write
 
 if TYPE_CHECKING:
     from lmmodel.learning.outlook import Outlook
@@ -57,7 +56,7 @@ def foreseen(given: Parameters, plan: Plan) -> Foreseen:
         data = json.loads(remembered.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         data = _found(given, plan)
-        write(remembered, folder.canonical(data))
+        folder.write(remembered, folder.canonical(data))
     return _read(data, plan.precision)
 
 

@@ -20,7 +20,6 @@ from lmmodel import folder
 from lmmodel.params.document import Document
 from lmmodel.params.refusal import Refusal
 from pipelines import paths
-from pipelines.scratch import write
 
 if TYPE_CHECKING:
     from lmmodel.architecture.declaration import Declaration
@@ -77,7 +76,7 @@ def measured(plan: Plan, section: Any) -> Machine:
     machine = Machine(plan.device, plan.precision, plan.threads, fitted(timed), date.today().isoformat())
     kept = {"rates": asdict(machine.rates), "measured": machine.measured}
     key = _key(plan.device, plan.precision, plan.threads)
-    write(MACHINE, folder.canonical({**_remembered(), key: kept}))
+    folder.write(MACHINE, folder.canonical({**_remembered(), key: kept}))
     return machine
 
 

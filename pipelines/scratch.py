@@ -15,13 +15,12 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmmodel import folder
+from lmmodel import folder, lock
 from lmmodel.params import document
 from lmmodel.params.refusal import Refusal
 from pipelines import paths
@@ -89,7 +88,9 @@ class Scratch:
         for needed in (self.metrics, self.output / folder.INDEX, *([self.curve] if self.stage.curve else [])):
             if not needed.is_file():
                 raise FileNotFoundError(f"pipelines/{self.stage.name}.py ended without writing {needed.name}")
-        write(self._marker, folder.canonical(self._expected()))
+            folder.flush(needed)
+        folder.flush(self.output)
+        folder.write(self._marker, folder.canonical(self._expected()))
 
     def discard(self) -> None:
         """Keep nothing of this work."""
@@ -98,17 +99,21 @@ class Scratch:
     def promote(self) -> None:
         """Put the result where `dvc.yaml` says, replacing what lies there."""
         stage = self.stage
-        partial = stage.output.with_name(f".{stage.output.name}.partial")
+        partial, gone = (stage.output.with_name(f".{stage.output.name}.{word}") for word in ("partial", "gone"))
         shutil.rmtree(partial, ignore_errors=True)
         try:
             shutil.copytree(self.output, partial, copy_function=copy)
-            shutil.rmtree(stage.output, ignore_errors=True)
-            partial.rename(stage.output)
+            folder.flush(partial)
+            shutil.rmtree(gone, ignore_errors=True)
+            if stage.output.exists():
+                stage.output.rename(gone)  # half of one that goes must not look like one
+            folder.move(partial, stage.output)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(gone, ignore_errors=True)
         for source, target in ((self.metrics, stage.metrics), (self.curve, stage.curve)):
             if target:
-                write(target, source.read_text(encoding="utf-8"))
+                folder.write(target, source.read_text(encoding="utf-8"))
 
     def recorded(self, lock: dict[str, Any]) -> bool:
         """Whether `dvc.lock` has this result: the same plan went in, the same metrics, curve and folder came out."""
@@ -120,25 +125,9 @@ class Scratch:
             return False
         return all(facts.items() <= listed.get(path, {}).items() for path, facts in expected.items())
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """This work is done by one process at a time; a Refusal names the other.
-
-        The lock is the process's own: children do not inherit it, and it ends with the process, however that ends.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a+") as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.seek(0)
-                other = file.read().strip() or "another one"
-                text = f"{self.stage.name}: process {other} is at this very work. Wait for it, or stop it: kill {other}"
-                raise Refusal(text) from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
+    def held(self) -> AbstractContextManager[None]:
+        """This work is done by one process at a time; a Refusal names the other."""
+        return lock.held(self.folder / "lock", self.stage.name)
 
     def _expected(self) -> dict[str, dict[str, Any]]:
         files = [path for path in self.output.rglob("*") if path.is_file()]
@@ -176,11 +165,3 @@ def copy(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None
             fcntl.ioctl(new, _SHARE_BLOCKS, old.fileno())
         except OSError:
             shutil.copyfileobj(old, new, 1 << 20)
-
-
-def write(path: Path, text: str) -> None:
-    """A small file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

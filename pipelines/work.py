@@ -164,7 +164,6 @@ def _note_time(name: str, identity: str, seconds: float, *, resumed: bool) -> No
 
 # --- what a person is told when it does not work
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_WRITING = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -193,7 +192,7 @@ def _mendable(error: BaseException | None) -> str:
         number = getattr(error, "errno", None)
         file = getattr(error, "filename", None)
         where = f" ({file})" if file else ""
-        if number in _NO_ROOM or "No space left on device" in str(error):
+        if number in folder.NO_ROOM or "No space left on device" in str(error):
             return f"the disk is full{where}"
         if number in _NO_WRITING and isinstance(error, OSError):
             return f"cannot write{where}: {error.strerror}"

@@ -14,7 +14,7 @@ TREE = Path(__file__).resolve().parents[1]
 MODULES = sorted(path for top in CODE for path in (TREE / top).rglob("*.py"))
 FLOORS = [
     ("lmmodel.params.refusal",),
-    ("lmmodel.params", "lmmodel.folder", "lmmodel.progress"),
+    ("lmmodel.params", "lmmodel.folder", "lmmodel.lock", "lmmodel.progress"),
     ("lmmodel.architecture", "lmmodel.text"),
     ("lmmodel.learning",),
     ("lmmodel.inference",),

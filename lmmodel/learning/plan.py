@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmmodel.folder import canonical
+from lmmodel import folder
 from lmmodel.learning import machine
 from lmmodel.learning.settings import Budget, Finetune, Launch, Pretrain
 
@@ -110,10 +110,7 @@ def kept(scratch: Path) -> Plan | None:
 
 def keep(plan: Plan, scratch: Path) -> None:
     """Write `plan` down, whole or not at all."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    partial = scratch / "plan.json.partial"
-    partial.write_text(canonical(asdict(plan)), encoding="utf-8")
-    partial.replace(scratch / "plan.json")
+    folder.write(scratch / "plan.json", folder.canonical(asdict(plan)))
 
 
 def evenly(steps: int, times: int) -> tuple[int, ...]:

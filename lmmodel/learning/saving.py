@@ -6,7 +6,8 @@ one in place is whole. Two are kept. Nothing is pickled: numbers as safetensors,
 
 from __future__ import annotations
 
-import os
+import errno
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,26 +23,41 @@ _TENSORS, _PARTIAL = "state.safetensors", ".partial"
 
 
 def save(scratch: Path, step: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Keep the state after `step` steps; older states than the last `KEPT` go."""
-    from safetensors.torch import save_file
-
+    """Keep the state after `step` steps; older states than the last `KEPT` go. A Refusal where there is no room."""
     place, partial = scratch / f"step-{step:010d}", scratch / _PARTIAL
     if place.is_dir():
         return
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial / _TENSORS)
-        folder.seal(partial, {"facts": facts})
-        for path in (*partial.iterdir(), partial):
-            _flush(path)
-    except OSError:
+        _write(partial, tensors, facts)
+    except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)  # a full disk has better uses for it
-        raise
-    partial.rename(place)
-    _flush(scratch)
+        if error.errno not in folder.NO_ROOM:
+            raise
+        kept = states(scratch)
+        last = f"{kept[-1].name} is kept, and it goes on from there" if kept else "none was kept before it"
+        raise Refusal(
+            f"{scratch}: the disk is full: there is no room for the state after step {step:,}; {last}"
+        ) from None
+    folder.move(partial, place)
     for old in states(scratch)[:-KEPT]:
-        shutil.rmtree(old)
+        old.rename(partial)  # half of one that goes must not look like one
+        shutil.rmtree(partial)
+
+
+def _write(place: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """A sealed state, on the disk when this is done; OSError, whatever writes."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    place.mkdir(parents=True)
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, place / _TENSORS)
+    except SafetensorError as error:  # its I/O errors say their number in words only
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error), str(place / _TENSORS)) from None
+    folder.seal(place, {"facts": facts})
+    folder.flush(place)
 
 
 def latest(scratch: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -62,12 +78,3 @@ def latest(scratch: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
 def states(scratch: Path) -> list[Path]:
     """The states in `scratch`, the oldest first."""
     return sorted(scratch.glob("step-*"))
-
-
-def _flush(path: Path) -> None:
-    """Have the disk hold what was written to a file, or a folder's names."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lmmodel import lock
 from lmmodel.architecture.roles import roles
 from lmmodel.learning import machine, saving, validation
 from lmmodel.learning.blame import first_bad
@@ -89,7 +90,8 @@ class Training:
 
     def run(self) -> Iterator[Report]:
         """Train from where it stands to the end of the plan; the model is left in float32."""
-        with machine.determined(self.plan.device, self.plan.threads), listening() as stop:
+        alone = lock.held(self.scratch / "lock", str(self.scratch))
+        with alone, machine.determined(self.plan.device, self.plan.threads), listening() as stop:
             keep(self.plan, self.scratch)
             self._resume()
             yield Began(self.plan, self.step)

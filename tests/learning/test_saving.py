@@ -1,3 +1,7 @@
+import errno
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -5,6 +9,7 @@ import torch
 
 from lmmodel.learning import saving
 from lmmodel.params.refusal import Refusal
+from tests import power_cut
 
 
 def tensors(value: float) -> dict[str, torch.Tensor]:
@@ -80,18 +85,64 @@ def counted(place: str, most: int):
     return called
 
 
-def test_a_full_disk_leaves_the_state_before_and_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saving.save(tmp_path, 1, tensors(1), {"step": 1})
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("cc") is None, reason="needs Linux and a C compiler")
+def test_cut_off_at_every_file_operation_a_training_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    said = power_cut.run(Path(__file__).with_name("cut_training.py"), tmp_path)
+    assert int(said.split()[0]) > 30
 
-    def full(given: dict, path: Path) -> None:
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("safetensors.torch.save_file", full)
-    with pytest.raises(OSError, match="No space"):
+FULL = """
+import sys
+from pathlib import Path
+import torch
+from lmmodel.learning import saving
+scratch = Path(sys.argv[1])
+saving.save(scratch, 1, {"a": torch.zeros(10)}, {"step": 1})
+%s
+try:
+    saving.save(scratch, 2, {"a": torch.zeros(100_000)}, {"step": 2})
+except saving.Refusal as refusal:
+    print(refusal)
+assert saving.latest(scratch)[1] == {"step": 1}
+assert [path.name for path in scratch.iterdir()] == ["step-0000000001"]
+saving.save(scratch, 3, {"a": torch.ones(10)}, {"step": 3})
+"""
+LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))"
+MOUNT = 'mount -t tmpfs -o size=64k none "$1" && exec "$0" -c "$2" "$1"'
+NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+"""A name space of mounts of its own, so that a file system with no room can be made, and goes with the process."""
+
+
+def mounts(folder: Path) -> bool:
+    done = subprocess.run([*NAMESPACE, f"mount -t tmpfs none {folder}"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize("how", ["a file system with no room", "a limit on the size of files"])
+def test_a_full_disk_leaves_the_state_before_and_no_rest_and_is_told_in_a_line(tmp_path: Path, how: str) -> None:
+    if how.startswith("a limit"):
+        command = [sys.executable, "-c", FULL % LIMIT, str(tmp_path)]
+    elif shutil.which("unshare") and mounts(tmp_path):
+        command = [*NAMESPACE, MOUNT, sys.executable, str(tmp_path), FULL % ""]
+    else:
+        pytest.skip("no file system can be mounted here")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = "the disk is full: there is no room for the state after step 2; step-0000000001 is kept, and it goes on"
+    assert done.stdout == f"{tmp_path}: {told} from there\n"
+
+
+def test_what_else_goes_wrong_in_writing_is_not_called_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(given: dict, path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("safetensors.torch.save_file", forbidden)
+    with pytest.raises(PermissionError):
         saving.save(tmp_path, 2, tensors(2), {"step": 2})
-    assert saving.latest(tmp_path)[1] == {"step": 1}  # type: ignore[index]
-    assert [path.name for path in tmp_path.iterdir()] == ["step-0000000001"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_state_with_one_flipped_byte_is_refused_by_name(tmp_path: Path) -> None:

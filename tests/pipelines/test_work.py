@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from pipelines import work
 from pipelines.scratch import copy
+from tests import power_cut
 from tests.pipelines.small import small
 from tests.project import Project, Ran, kill, until
 
@@ -319,6 +322,12 @@ def test_what_lay_in_the_way_is_replaced(ready: Project) -> None:
     assert ready.python("-m", "pipelines.corpus").code == 0
     assert sorted(path.name for path in (ready.root / "data/corpus").iterdir()) == ["index.json", "lines.txt"]
     assert not (ready.root / "data/.corpus.partial").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("cc") is None, reason="needs Linux and a C compiler")
+def test_handing_over_cut_off_at_every_file_operation_leaves_the_old_result_or_the_new_one(tmp_path: Path) -> None:
+    said = power_cut.run(Path(__file__).with_name("cut_promotion.py"), tmp_path)
+    assert int(said.split()[0]) > 30
 
 
 def test_times_stay_on_this_machine(ready: Project) -> None:

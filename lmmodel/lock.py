@@ -1,0 +1,40 @@
+"""One at a time: a file that a process holds while it works, and in which it says who it is.
+
+The lock is the process's own: children do not inherit it, and it ends with the process, however that ends. A file that
+lies there proves nothing; only a living process holds it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lmmodel.params.refusal import Refusal
+
+
+@contextmanager
+def held(path: Path, doing: str) -> Iterator[None]:
+    """Inside, `path` is held by this process; a Refusal names the one that holds it, who is `doing` the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Refusal(f"{doing}: {_other(path)}") from None
+        file.truncate(0)
+        file.write(f"{os.getpid()} {platform.node()}")
+        file.flush()
+        yield
+
+
+def _other(path: Path) -> str:
+    """Who holds it, and what to do."""
+    number, _, host = path.read_text(encoding="utf-8").partition(" ")
+    if not number:
+        return "another process is at this very work. Wait for it"
+    where = f" on {host}" if host and host != platform.node() else ""
+    return f"process {number}{where} is at this very work. Wait for it, or stop it: kill {number}"
