@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from lmmodel.learning.families import METHOD, OPTIMIZER, SCHEDULE
-from lmmodel.params.kinds import choice
+from lmmodel.params.kinds import Chosen, choice
 from lmmodel.params.settings import Count, Positive, Settings, exactly_one
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -54,6 +54,16 @@ class _Training(Settings):
                 f"{self.batch_tokens:,} is not a whole number of sequences of model.context {context:,} tokens: {whole}"
             )
         return rows
+
+    @field_validator("schedule", check_fields=False)
+    @classmethod
+    def _goes_with_the_optimizer(cls, schedule: Chosen, told: ValidationInfo) -> Chosen:
+        optimizer: Chosen | None = told.data.get("optimizer")  # None where it is itself refused
+        if optimizer is not None:
+            taken = OPTIMIZER.declares(optimizer.kind, "schedules", optimizer.file, default=(schedule.kind,))
+            if schedule.kind not in taken:
+                raise ValueError(f"'{schedule.kind}' does not go with {optimizer.kind}, which takes {', '.join(taken)}")
+        return schedule
 
 
 class Pretrain(_Training):

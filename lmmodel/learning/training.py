@@ -108,7 +108,7 @@ class Training:
                 if stop.asked and self.step < self.plan.steps:
                     yield Said(f"{stop.asked} after step {self.step:,} of {self.plan.steps:,}, which is saved")
                     raise KeyboardInterrupt
-            self.weights.settle()
+            self.weights.settle(self.update.averaged())
 
     def _compile(self) -> Iterator[Report]:
         """Compile the step, where that is planned; where it cannot be done, at the very start, do without it."""
@@ -193,8 +193,9 @@ class Training:
     def _validate(self) -> Validated:
         """Validation text in the shape of the training's parts, with gradients: so one compiled step serves both."""
         tally = validation.Tally(self.byte_lengths_V)
-        for batch in validation.filled(self.batches.validation(self.section.validation.tokens), self._rows()):
-            tally.add(batch, float(self._forward(self._on_device(batch, slice(None))).nats))
+        with self.weights.at(self.update.averaged()):
+            for batch in validation.filled(self.batches.validation(self.section.validation.tokens), self._rows()):
+                tally.add(batch, float(self._forward(self._on_device(batch, slice(None))).nats))
         score, train = tally.score(), self._sums["nats"] / self._sums["tokens"]
         done = self.step * self.plan.batch_tokens
         self.rows.append(

@@ -98,7 +98,7 @@ class Learner:
     def score(self, batches: list[TokenBatch]) -> np.ndarray:
         """Nats of every row of text that it does not learn from."""
         rows = []
-        with torch.no_grad():
+        with torch.no_grad(), self.weights.at(self.update.averaged()):
             for batch in batches:
                 rows += [float(self.objective(part).nats) for part in self._parts(batch, rows=1)]
         return np.array(rows)

@@ -52,6 +52,15 @@ class Update:
                 group["lr"] = peak * rate
             part.step()
 
+    def averaged(self) -> dict[str, Tensor]:
+        """The values to be judged by, where an optimizer's are not the ones that gradients are taken at."""
+        return {
+            name: part.averaged(parameter).detach()
+            for part in self.parts
+            if hasattr(part, "averaged")
+            for name, parameter in self.parameters.items()
+        }
+
     def state(self) -> dict[str, Tensor]:
         """What the optimizer remembers, as tensors by `part/key/parameter`."""
         names: dict[Tensor, str] = {parameter: name for name, parameter in self.parameters.items()}
@@ -66,5 +75,7 @@ class Update:
         """Remember what `state` gave."""
         for path, value in state.items():
             number, key, name = path.split("/", 2)
-            memory: dict[str, Any] = self.parts[int(number)].state[self.parameters[name]]
-            memory[key] = value.clone()
+            part, parameter = self.parts[int(number)], self.parameters[name]
+            counts = not value.dim() and not part.defaults.get("fused")  # a fused kernel reads its count on the device
+            memory: dict[str, Any] = part.state[parameter]
+            memory[key] = value.clone() if counts else value.clone().to(parameter.device)

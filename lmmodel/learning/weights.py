@@ -7,7 +7,9 @@ Cast once a step, not by autocast in every product: that was worth 15% on two CP
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +25,7 @@ class Weights:
     """
 
     def __init__(self, model: nn.Module, *, precision: str) -> None:
-        self.dtype = DTYPES[precision]
+        self._model, self.dtype = model, DTYPES[precision]
         self.masters: dict[str, nn.Parameter] = {}
         self._pairs: list[tuple[nn.Parameter, nn.Parameter]] = []
         for name, parameter in model.named_parameters():
@@ -60,7 +62,23 @@ class Weights:
             master.copy_(values[name])
         self.publish()
 
-    def settle(self) -> None:
-        """Leave the model in float32, its parameters what the masters are: the end of training."""
+    @contextmanager
+    def at(self, values: Mapping[str, Tensor]) -> Iterator[None]:
+        """Inside, the model computes with `values`, by name, where there are any; afterwards as before, bit for bit."""
+        learning = {name: self._model.get_parameter(name) for name in values}
+        before = {name: parameter.data for name, parameter in learning.items()}
+        for name, parameter in learning.items():
+            parameter.data = values[name].to(self.dtype)
+        try:
+            yield
+        finally:
+            for name, parameter in learning.items():
+                parameter.data = before[name]
+
+    @torch.no_grad()
+    def settle(self, values: Mapping[str, Tensor] = MappingProxyType({})) -> None:
+        """Leave the model in float32, its parameters what the masters are, or `values`: the end of training."""
+        for name, value in values.items():
+            self.masters[name].copy_(value)
         for parameter, master in self._pairs:
             parameter.data = master.data

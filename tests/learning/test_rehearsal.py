@@ -79,7 +79,12 @@ def peak_of_a_real_training(real: Training) -> int:
     return tracker.get_tracker_snapshot("peak")[torch.device("cpu")]["Total"]
 
 
-FAST = [("gpt2", "adamw", "float32"), ("llama3", "muon", "bfloat16"), ("experts", "muon", "float32")]
+FAST = [
+    ("gpt2", "adamw", "float32"),
+    ("llama3", "muon", "bfloat16"),
+    ("experts", "muon", "float32"),
+    ("llama3", "soap", "float32"),
+]
 ALL = [(design, optimizer, kind) for design in DESIGNS for optimizer in ("muon", "adamw") for kind in DTYPES]
 
 

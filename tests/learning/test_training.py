@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lmmodel.learning import saving
+from lmmodel.learning.families import OPTIMIZER
 from lmmodel.learning.plan import kept
 from lmmodel.learning.reports import Began, Report, Said, Saved, Stepped, Validated
 from lmmodel.learning.training import Training
@@ -39,9 +40,9 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize("optimizer", OPTIMIZER.names())
 def test_stopped_twice_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, precision: str, optimizer: str) -> None:
-    told = small.section(precision=precision, optimizer=optimizer)
+    told = small.section(precision=precision, optimizer=optimizer, schedule="constant")
     unbroken = small.training(tmp_path / "unbroken", told=told)
     wanted = finish(unbroken)
     for step in (3, 6):
@@ -91,6 +92,38 @@ def test_nats_and_bits_are_those_of_the_validation_text(tmp_path: Path) -> None:
         length += float((torch.from_numpy(small.BYTE_LENGTHS)[targets] * weights).sum())
     assert training.rows[-1]["validation_loss_nats"] == pytest.approx(nats / tokens, rel=1e-5)
     assert training.rows[-1]["validation_bits_per_byte"] == pytest.approx(nats / length / 0.6931471805599453, rel=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_schedule_free_is_validated_and_left_at_its_average(tmp_path: Path, precision: str) -> None:
+    told = small.section(
+        precision=precision,
+        optimizer={"kind": "schedule_free", "learning_rate": 0.05},
+        schedule={"kind": "constant", "warmup_fraction": 0.2},
+    )
+    training = small.training(tmp_path, told=told)
+    finish(training)
+    average = training.update.averaged()
+    kept, _ = saving.latest(tmp_path)
+    assert any(not torch.equal(kept[f"weights/{name}"], value) for name, value in training.model.named_parameters())
+    again = small.training(tmp_path, told=told)
+    assert same(finish(again), dict(training.model.named_parameters()))
+    assert training.rows[-1]["validation_loss_nats"] == pytest.approx(
+        _validated(training), rel=1e-5 if precision == "float32" else 5e-3
+    )
+    assert average.keys() == dict(training.model.named_parameters()).keys()
+
+
+def _validated(training: Training) -> float:
+    """Nats a token of the validation text, with the weights that the model is left with."""
+    nats = tokens = 0.0
+    for batch in training.batches.validation(160):
+        with torch.no_grad():
+            logits = training.model(torch.from_numpy(batch.tokens_BT.copy()))
+        targets, weights = torch.from_numpy(batch.targets_BT.copy()), torch.from_numpy(batch.weights_BT)
+        each = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        nats, tokens = nats + float(each @ weights.flatten()), tokens + float(weights.sum())
+    return nats / tokens
 
 
 def test_a_training_loss_is_the_mean_over_the_tokens_since_the_last_validation(tmp_path: Path) -> None:

@@ -53,7 +53,11 @@ def test_only_stages_that_draw_have_the_seed():
         ("width: 128", "width: 130", "model.width 130 is not divisible by heads, 4"),
         ("context: 256", "context: 0", "model.context 0 should be at least 1"),
         ("algorithm: bpe", "algorithm: bep", "tokenizer.algorithm 'bep' is not one of "),
-        ("kind: muon", "kind: moun", "pretrain.optimizer.kind 'moun' is not one of adamw, muon: did you mean 'muon'?"),
+        (
+            "kind: muon",
+            "kind: moun",
+            "pretrain.optimizer.kind 'moun' is not one of adamw, lion, muon, schedule_free, soap: did",
+        ),
         ("tokens: 1_600_000", "tokens: 1_600_000, epochs: 1", "pretrain.budget takes exactly one of tokens, epochs"),
         ("dialogues_choice", "dialogues_chioce", "evaluate.tasks.1 'dialogues_chioce' is neither a task of this"),
         ("device: auto", "device: tpu", "launch.device 'tpu' is not one of auto, cpu, cuda, mps"),

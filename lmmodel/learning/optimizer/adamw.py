@@ -1,22 +1,17 @@
 """Adam with weight decay apart from the gradient.
 
-Loshchilov and Hutter, 2017, "Decoupled Weight Decay Regularization" (arXiv:1711.05101). Vectors (norms, biases) do not
-decay: pulling a gain towards 0 is not what weight decay is for.
+Loshchilov and Hutter, 2017, "Decoupled Weight Decay Regularization" (arXiv:1711.05101).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import nn
 
-from lmmodel.params.settings import Fraction, Positive, Real, Settings
-
-Decay = Annotated[Real, Field(ge=0)]
-Memory = Annotated[Fraction, Field(lt=1)]
+from lmmodel.learning.decay import Decay, Memory, groups
+from lmmodel.params.settings import Positive, Settings
 
 
 class Options(Settings):
@@ -35,12 +30,8 @@ class Optimizer:
     def __init__(
         self, options: Options, parameters: Mapping[str, Sequence[nn.Parameter]], *, dtype: torch.dtype
     ) -> None:
-        decays = [*parameters["matrix"], *parameters["embedding"]]
-        groups = [
-            {"params": decays, "weight_decay": options.weight_decay},
-            {"params": list(parameters["vector"]), "weight_decay": 0.0},
-        ]
+        decaying = groups(parameters, "matrix", "embedding", weight_decay=options.weight_decay)
         betas = (options.beta1, options.beta2)
         self.parts: tuple[torch.optim.Optimizer, ...] = (
-            torch.optim.AdamW(groups, lr=options.learning_rate, betas=betas, eps=options.epsilon, fused=True),
+            torch.optim.AdamW(decaying, lr=options.learning_rate, betas=betas, eps=options.epsilon, fused=True),
         )

@@ -8,16 +8,13 @@ AdamW beside it, but matrices of one shape are made orthogonal together, stacks 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from lmmodel.params.settings import Count, Fraction, Positive, Real, Settings
-
-Decay = Annotated[Real, Field(ge=0)]
-Memory = Annotated[Fraction, Field(lt=1)]
+from lmmodel.learning.decay import Decay, Memory, groups
+from lmmodel.params.settings import Count, Positive, Settings
 
 
 class Options(Settings):
@@ -44,12 +41,9 @@ class Optimizer:
     def __init__(
         self, options: Options, parameters: Mapping[str, Sequence[nn.Parameter]], *, dtype: torch.dtype
     ) -> None:
-        groups = [
-            {"params": list(parameters["embedding"]), "weight_decay": options.adamw_weight_decay},
-            {"params": list(parameters["vector"]), "weight_decay": 0.0},
-        ]
+        beside = groups(parameters, "embedding", weight_decay=options.adamw_weight_decay)
         betas, rate = (options.beta1, options.beta2), options.adamw_learning_rate
-        adamw = torch.optim.AdamW(groups, lr=rate, betas=betas, eps=options.epsilon, fused=True)
+        adamw = torch.optim.AdamW(beside, lr=rate, betas=betas, eps=options.epsilon, fused=True)
         matrices = list(parameters["matrix"])
         self.parts: tuple[torch.optim.Optimizer, ...] = (adamw,)
         if matrices:
