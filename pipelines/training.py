@@ -48,7 +48,10 @@ def train(
     except Refusal as refusal:
         raise Refusal(f"{job.stage}: {refusal}") from None
     decided = training.plan
-    facts = {"stage": job.stage, "step": decided.steps, "tokens": decided.tokens, "seed": job.seed, "data": data}
+    made = {"step": training.kept, "tokens": int(training.row["tokens"])}
+    facts = {"stage": job.stage, **made, "seed": job.seed, "data": data}
+    if training.step < decided.steps:
+        facts["stopped"] = {"step": training.step, "of": decided.steps}
     checkpoint.save(job.output, model=model, tokenizer=tokenizer, facts={**facts, "platform": decided.record()})
     curve.write(job.curve, training.rows)
     job.metrics(_numbers(training, there))
@@ -56,14 +59,14 @@ def train(
 
 def _numbers(training: Training, there: plan.Work) -> dict[str, float]:
     """What came out, and what went in, without times."""
-    last, decided = training.rows[-1], training.plan
+    kept, tokens = training.row, int(training.rows[-1]["tokens"])
     return {
-        "validation_bits_per_byte": last["validation_bits_per_byte"],
-        "validation_loss_nats": last["validation_loss_nats"],
-        "loss_nats": last["loss_nats"],
-        "steps": decided.steps,
-        "tokens": decided.tokens,
-        "epochs": decided.tokens / there.tokens_per_epoch,
+        "validation_bits_per_byte": kept["validation_bits_per_byte"],
+        "validation_loss_nats": kept["validation_loss_nats"],
+        "loss_nats": kept["loss_nats"],
+        "steps": training.step,
+        "tokens": tokens,
+        "epochs": tokens / there.tokens_per_epoch,
         "parameters": there.parameters,
-        "flops": decided.tokens * there.flops_per_token,
+        "flops": tokens * there.flops_per_token,
     }

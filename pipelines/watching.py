@@ -43,20 +43,22 @@ def shown(
         line.say(f"{job.stage}: {_intention(first, to_do)}")
         line.advance(first.step * first.plan.batch_tokens)
         yield first
+        steps = first.step
         for report in reports:
+            steps = report.step if isinstance(report, Stepped) else steps
             _show(line, report, job.stage, first.plan)
             _track(run, report, first.plan)
             if isinstance(report, Stepped) and (text := samples.due(last=report.step == first.plan.steps)):
                 line.say(text)
             yield report
-        run.figures(_headline(first.plan, to_do))
+        run.figures(_headline(steps * first.plan.batch_tokens, to_do))
 
 
-def _headline(plan: Plan, to_do: Work) -> dict[str, float]:
+def _headline(tokens: int, to_do: Work) -> dict[str, float]:
     """What candidates are told apart by, beside the last point of their curves."""
-    flops = plan.tokens * to_do.flops_per_token
-    epochs = plan.tokens / to_do.tokens_per_epoch
-    return {"parameters": to_do.parameters, "tokens": plan.tokens, "epochs": epochs, "flops": flops}
+    flops = tokens * to_do.flops_per_token
+    epochs = tokens / to_do.tokens_per_epoch
+    return {"parameters": to_do.parameters, "tokens": tokens, "epochs": epochs, "flops": flops}
 
 
 def _decided(plan: Plan) -> dict[str, object]:

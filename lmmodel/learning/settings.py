@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from lmmodel.learning.decay import Memory
 from lmmodel.learning.families import METHOD, OPTIMIZER, SCHEDULE
 from lmmodel.params.kinds import Chosen, choice
 from lmmodel.params.settings import Count, Positive, Settings, exactly_one
@@ -35,8 +36,23 @@ class Validation(Settings):
     tokens: Count = 131_072
 
 
+class Ema(Settings):
+    """Exponential moving average: `decay` is what of it is kept from one step to the next, less in the first steps."""
+
+    decay: Memory = 0.999
+
+
+class EarlyStopping(Settings):
+    """The end comes when `patience` validations in a row were worse than one before; the weights of that are kept."""
+
+    patience: Count = 3
+
+
 class _Training(Settings):
-    """What both trainings can be told. The norm of the gradients is held to `clip`; none: they stay as they are."""
+    """What both trainings can be told. The norm of the gradients is held to `clip`; none: they stay as they are.
+
+    ema: weights that are an average of those on the way are validated and kept. early_stopping: none trains to the end.
+    """
 
     model_config = ConfigDict(serialize_by_alias=True)
 
@@ -44,6 +60,8 @@ class _Training(Settings):
     batch_tokens: Count
     clip: Positive | None = 1.0
     precision: Precision = "auto"
+    ema: Ema | None = None
+    early_stopping: EarlyStopping | None = None
 
     def sequences(self, context: int) -> int:
         """Rows of a batch, of `context` tokens each; ValueError where `batch_tokens` is not a whole number of them."""
@@ -54,6 +72,13 @@ class _Training(Settings):
                 f"{self.batch_tokens:,} is not a whole number of sequences of model.context {context:,} tokens: {whole}"
             )
         return rows
+
+    @field_validator("optimizer", check_fields=False)
+    @classmethod
+    def _averages_once(cls, optimizer: Chosen, told: ValidationInfo) -> Chosen:
+        if told.data.get("ema") is not None and OPTIMIZER.declares(optimizer.kind, "averages", optimizer.file):
+            raise ValueError(f"'{optimizer.kind}' averages weights itself: leave ema out, or take another optimizer")
+        return optimizer
 
     @field_validator("schedule", check_fields=False)
     @classmethod

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -27,6 +27,7 @@ from lmmodel import lock
 from lmmodel.architecture.roles import roles
 from lmmodel.learning import machine, saving, validation
 from lmmodel.learning.blame import first_bad
+from lmmodel.learning.judged import Judged
 from lmmodel.learning.loss import Batch, Losses, Objective
 from lmmodel.learning.pace import Pace
 from lmmodel.learning.plan import Plan, keep
@@ -82,6 +83,9 @@ class Training:
             clip=section.clip,
             dtype=self.weights.dtype,
         )
+        self.judged = Judged(
+            self.model, self.weights, self.update, ema=section.ema, early_stopping=section.early_stopping
+        )
         self.objective = Objective(self.model)
         self._forward: Callable[[Batch], Losses] = self.objective
         self.step = 0
@@ -97,22 +101,39 @@ class Training:
             yield Began(self.plan, self.step)
             yield from self._compile()
             pace, saved = Pace(self.plan.steps - self.step), time.monotonic()
-            while self.step < self.plan.steps:
+            while not self.done:
                 yield self._advance(pace)
                 if self.step in self.plan.validations:
                     yield self._validate()
-                if stop.asked or time.monotonic() - saved >= self.save_seconds or self.step == self.plan.steps:
+                if stop.asked or time.monotonic() - saved >= self.save_seconds or self.done:
                     self._save()
                     yield Saved(self.step)
                     saved = time.monotonic()
-                if stop.asked and self.step < self.plan.steps:
+                if stop.asked and not self.done:
                     yield Said(f"{stop.asked} after step {self.step:,} of {self.plan.steps:,}, which is saved")
                     raise KeyboardInterrupt
-            self.weights.settle(self.update.averaged())
+            if self.step < self.plan.steps:
+                yield Said(f"stops after step {self.step:,}: no validation was better than that of step {self.kept:,}")
+            self.judged.settle()
+
+    @property
+    def done(self) -> bool:
+        """Whether the plan is at its end, or the validations say that more is of no use."""
+        return self.step == self.plan.steps or self.judged.exhausted(self.rows)
+
+    @property
+    def row(self) -> Mapping[str, float]:
+        """Of the curve: the weights that are left at the end."""
+        return self.judged.row(self.rows)
+
+    @property
+    def kept(self) -> int:
+        """The step whose weights those are."""
+        return int(self.row["step"])
 
     def _compile(self) -> Iterator[Report]:
         """Compile the step, where that is planned; where it cannot be done, at the very start, do without it."""
-        if not self.plan.compiled or self.step == self.plan.steps:
+        if not self.plan.compiled or self.done:
             return
         yield Said("compiling the step, which takes up to a minute the first time")
         self._forward = torch.compile(self.objective, dynamic=False)
@@ -149,6 +170,7 @@ class Training:
         self.weights.publish()
         self._adapt(reports)
         self.step += 1
+        self.judged.follow(self.step)
         self._sums = {"nats": self._sums["nats"] + loss_nats * tokens, "tokens": self._sums["tokens"] + tokens}
         speed, left = pace.step(self.plan.batch_tokens)
         done = self.step * self.plan.batch_tokens
@@ -193,7 +215,7 @@ class Training:
     def _validate(self) -> Validated:
         """Validation text in the shape of the training's parts, with gradients: so one compiled step serves both."""
         tally = validation.Tally(self.byte_lengths_V)
-        with self.weights.at(self.update.averaged()):
+        with self.weights.at(self.judged.values()):
             for batch in validation.filled(self.batches.validation(self.section.validation.tokens), self._rows()):
                 tally.add(batch, float(self._forward(self._on_device(batch, slice(None))).nats))
         score, train = tally.score(), self._sums["nats"] / self._sums["tokens"]
@@ -207,6 +229,7 @@ class Training:
                 "validation_bits_per_byte": score.bits_per_byte,
             }
         )
+        self.judged.note(self.rows)
         self._sums = {"nats": 0.0, "tokens": 0.0}
         return Validated(self.step, done, train, *score)
 
@@ -219,6 +242,7 @@ class Training:
         tensors: dict[str, Tensor] = {f"weights/{name}": master for name, master in self.weights.masters.items()}
         tensors |= {f"buffers/{name}": buffer for name, buffer in self.model.named_buffers()}
         tensors |= {f"optimizer/{path}": value for path, value in self.update.state().items()}
+        tensors |= self.judged.state()
         facts: dict[str, Any] = {"step": self.step, "rows": self.rows, "sums": self._sums}
         saving.save(self.scratch, self.step, tensors, facts)
 
@@ -230,6 +254,7 @@ class Training:
         tensors, facts = found
         self.weights.restore(_under("weights/", tensors))
         self.update.restore(_under("optimizer/", tensors))
+        self.judged.restore(tensors)
         buffers = dict(self.model.named_buffers())
         for name, value in _under("buffers/", tensors).items():
             buffers[name].copy_(value)
