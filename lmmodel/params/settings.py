@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -24,6 +24,15 @@ class Settings(BaseModel):
 
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Options that say one thing in different ways, such as a number and a ratio: changing to one leaves the others."""
+
+    @model_validator(mode="after")
+    def _told_in_one_way(self) -> Self:
+        for group in self.alternatives:
+            given = [name for name in group if getattr(self, name) is not None]
+            if len(given) > 1:
+                values = " and ".join(f"{getattr(self, name):g}" for name in given)
+                raise ValueError(f"takes {' or '.join(group)}, not both; {values} are given")
+        return self
 
     def complete(self, sizes: Any) -> Self:
         """These options with what depends on `sizes` filled in; ValueError where they do not fit together."""

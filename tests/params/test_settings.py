@@ -1,6 +1,6 @@
 """A value that does not fit is refused in words that name the place, the value and what would fit."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 from pydantic import ConfigDict, Field, model_validator
@@ -96,3 +96,16 @@ def test_settings_are_frozen_and_round_trip():
     assert Section.model_validate(told.dump()) == told
     with pytest.raises(ValueError, match="frozen"):
         told.skip = 3
+
+
+def test_what_is_told_in_two_ways_is_refused_with_both_values():
+    class Either(Settings):
+        alternatives: ClassVar = (("number", "ratio"),)
+
+        number: Count | None = None
+        ratio: Positive | None = None
+
+    assert Either(ratio=0.5).number is None
+    with pytest.raises(Refusal) as refused:
+        settle(Either, parse("s:\n  number: 3\n  ratio: 0.5", name="params.yaml"), ("s",))
+    assert str(refused.value) == "params.yaml:1: s takes number or ratio, not both; 3 and 0.5 are given"

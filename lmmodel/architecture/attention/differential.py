@@ -15,46 +15,23 @@ import torch
 from torch import Tensor, nn
 
 from lmmodel.architecture.attend import attend
+from lmmodel.architecture.heads import Heads
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.span import Span
-from lmmodel.params.settings import Count, Fraction, Positive, Settings
+from lmmodel.params.settings import Positive
 
 
-class Options(Settings):
+class Options(Heads):
     """Key-value heads and window as in multi_head. epsilon: of the norm over each head's values, before the output."""
 
-    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (
-        ("kv_heads", "queries_per_kv"),
-        ("window", "window_fraction"),
-    )
-
-    kv_heads: Count | None = None
-    queries_per_kv: Count | None = None
-    window: Count | None = None
-    window_fraction: Fraction | None = None
     bias: bool = False
     epsilon: Positive = 1e-5
 
     def complete(self, sizes: Sizes) -> Options:
         """With kv_heads and window as numbers; ValueError where they do not fit the heads or one another."""
-        for number, ratio in self.alternatives:
-            if getattr(self, number) is not None and getattr(self, ratio) is not None:
-                raise ValueError(f"takes {number} or {ratio}, not both")
         if sizes.head_width % 2:
             raise ValueError(f"splits heads in half, and head width {sizes.head_width} is not an even number")
-        per_kv = self.queries_per_kv or 1
-        if self.kv_heads is None and sizes.heads % per_kv:
-            raise ValueError(f"has {sizes.heads} heads, which queries_per_kv {per_kv} does not divide")
-        kv_heads = self.kv_heads or sizes.heads // per_kv
-        if sizes.heads % kv_heads:
-            raise ValueError(f"has {sizes.heads} heads, which kv_heads {kv_heads} does not divide")
-        window = self.window
-        if self.window_fraction is not None:
-            window = max(2, round(self.window_fraction * sizes.context))
-        if window == 1:
-            raise ValueError("has a window of 1: a token that sees itself alone has nothing to choose from; take 2")
-        told = {"kv_heads": kv_heads, "queries_per_kv": None, "window": window, "window_fraction": None}
-        return self.model_copy(update=told)
+        return self.numbered(sizes)
 
     def positioned(self, sizes: Sizes) -> Sizes:
         """What the position is told: each half of a head turns by itself."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmmodel.architecture.convolution import ShortConvolution
+from lmmodel.architecture.heads import times_head_width
 from lmmodel.architecture.recurrence import Fading, chunk_of, chunks, fading, joined, step_bias
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.span import Span
@@ -49,9 +50,6 @@ class Options(Settings):
 
     def complete(self, sizes: Sizes) -> Options:
         """With heads and widths as numbers; ValueError where they do not fit one another."""
-        for number, ratio in self.alternatives:
-            if getattr(self, number) is not None and getattr(self, ratio) is not None:
-                raise ValueError(f"takes {number} or {ratio}, not both")
         key_heads = self.key_heads or sizes.heads
         value_heads = self.value_heads or key_heads * (self.values_per_key or 1)
         if value_heads % key_heads:
@@ -59,17 +57,10 @@ class Options(Settings):
         told = {
             "key_heads": key_heads,
             "value_heads": value_heads,
-            "key_width": self.key_width or _width("key_fraction", self.key_fraction, sizes),
-            "value_width": self.value_width or _width("value_fraction", self.value_fraction, sizes),
+            "key_width": self.key_width or times_head_width("key_fraction", self.key_fraction or 1.0, sizes),
+            "value_width": self.value_width or times_head_width("value_fraction", self.value_fraction or 1.0, sizes),
         }
         return self.model_copy(update={**told, "values_per_key": None, "key_fraction": None, "value_fraction": None})
-
-
-def _width(name: str, fraction: float | None, sizes: Sizes) -> int:
-    width = sizes.head_width * (1.0 if fraction is None else fraction)
-    if width != int(width):
-        raise ValueError(f"has {name} {fraction:g} of head width {sizes.head_width}, which is no whole number")
-    return int(width)
 
 
 class Attention(nn.Module):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lmmodel.architecture.attend import attend
+from lmmodel.architecture.heads import times_head_width
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.span import Span
 from lmmodel.params.settings import Count, Positive, Settings
@@ -44,14 +45,11 @@ class Options(Settings):
 
     def complete(self, sizes: Sizes) -> Options:
         """With numbers in place of ratios; ValueError where one comes to a fraction, or what turns is not in pairs."""
-        for number, ratio in self.alternatives:
-            if getattr(self, number) is not None and getattr(self, ratio) is not None:
-                raise ValueError(f"takes {number} or {ratio}, not both")
-        kv_rank = self.kv_rank or _times("kv_rank_ratio", self.kv_rank_ratio or 4.0, sizes)
-        rotary_width = self.rotary_width or _times("rotary_ratio", self.rotary_ratio or 0.5, sizes)
+        kv_rank = self.kv_rank or times_head_width("kv_rank_ratio", self.kv_rank_ratio or 4.0, sizes)
+        rotary_width = self.rotary_width or times_head_width("rotary_ratio", self.rotary_ratio or 0.5, sizes)
         query_rank = self.query_rank
         if self.query_rank_ratio is not None:
-            query_rank = _times("query_rank_ratio", self.query_rank_ratio, sizes)
+            query_rank = times_head_width("query_rank_ratio", self.query_rank_ratio, sizes)
         if rotary_width % 2:
             raise ValueError(f"turns pairs of numbers, and rotary_width {rotary_width} is not an even number")
         told = {"kv_rank": kv_rank, "query_rank": query_rank, "rotary_width": rotary_width}
@@ -60,13 +58,6 @@ class Options(Settings):
     def positioned(self, sizes: Sizes) -> Sizes:
         """What the position is told: a head is as wide as the part that turns."""
         return sizes if self.rotary_width is None else replace(sizes, head_width=self.rotary_width)
-
-
-def _times(name: str, ratio: float, sizes: Sizes) -> int:
-    width = ratio * sizes.head_width
-    if width != int(width):
-        raise ValueError(f"has {name} {ratio:g} times head width {sizes.head_width}, which is no whole number")
-    return int(width)
 
 
 class Attention(nn.Module):

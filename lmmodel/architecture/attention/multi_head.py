@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from lmmodel.architecture.attend import attend
+from lmmodel.architecture.heads import Heads
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.span import Span
-from lmmodel.params.settings import Count, Fraction, Positive, Settings
+from lmmodel.params.settings import Positive
 
 
-class Options(Settings):
+class Options(Heads):
     """Key-value heads as a number or as queries to each (one each where neither is given).
 
     window: the tokens that a token sees, itself among them, as a number or as a fraction of the context; all where
@@ -33,15 +34,6 @@ class Options(Settings):
     by the token, number by number. value_residual: values are a learned mixture with the first layer's.
     """
 
-    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (
-        ("kv_heads", "queries_per_kv"),
-        ("window", "window_fraction"),
-    )
-
-    kv_heads: Count | None = None
-    queries_per_kv: Count | None = None
-    window: Count | None = None
-    window_fraction: Fraction | None = None
     qk_norm: Literal["none", "head", "width"] = "none"
     bias: bool = False
     scale: Positive | None = None
@@ -52,22 +44,7 @@ class Options(Settings):
 
     def complete(self, sizes: Sizes) -> Options:
         """With kv_heads and window as numbers; ValueError where they do not fit."""
-        for number, ratio in (("kv_heads", "queries_per_kv"), ("window", "window_fraction")):
-            if getattr(self, number) is not None and getattr(self, ratio) is not None:
-                raise ValueError(f"takes {number} or {ratio}, not both")
-        per_kv = self.queries_per_kv or 1
-        if self.kv_heads is None and sizes.heads % per_kv:
-            raise ValueError(f"has {sizes.heads} heads, which queries_per_kv {per_kv} does not divide")
-        kv_heads = self.kv_heads or sizes.heads // per_kv
-        if sizes.heads % kv_heads:
-            raise ValueError(f"has {sizes.heads} heads, which kv_heads {kv_heads} does not divide")
-        window = self.window
-        if self.window_fraction is not None:
-            window = max(2, round(self.window_fraction * sizes.context))
-        if window == 1 and not self.sinks:
-            raise ValueError("has a window of 1: a token that sees itself alone has nothing to choose from; take 2")
-        told = {"kv_heads": kv_heads, "queries_per_kv": None, "window": window, "window_fraction": None}
-        return self.model_copy(update=told)
+        return self.numbered(sizes, least_window=1 if self.sinks else 2)
 
 
 class Attention(nn.Module):

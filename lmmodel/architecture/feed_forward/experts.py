@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from lmmodel.architecture.activation import ACTIVATIONS
 from lmmodel.architecture.grouped import grouped_product
+from lmmodel.architecture.inner import expanded
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.span import Span
 from lmmodel.params.settings import Count, Natural, Positive, Settings
@@ -53,15 +54,12 @@ class Options(Settings):
 
     def complete(self, sizes: Sizes) -> Options:
         """With numbers for what was left open; ValueError where they do not fit, or say what has no effect."""
-        if self.hidden is not None and self.expansion is not None:
-            raise ValueError(f"takes hidden or expansion, not both; {self.hidden} and {self.expansion:g} are given")
-        wanted = sizes.width * (1 if self.expansion is None else self.expansion)
-        hidden = int(wanted) if wanted == int(wanted) else max(8, round(wanted / 8) * 8)
+        hidden = self.hidden or expanded(sizes.width, self.expansion or 1)
         groups = self.active_groups or self.groups
         self._check(groups)
         weight = 0.01 if self.balance == "auxiliary" and self.balance_weight is None else self.balance_weight
         rate = 0.001 if self.balance == "bias" and self.balance_rate is None else self.balance_rate
-        told = {"hidden": self.hidden or hidden, "expansion": None, "active_groups": groups}
+        told = {"hidden": hidden, "expansion": None, "active_groups": groups}
         return self.model_copy(update={**told, "balance_weight": weight, "balance_rate": rate})
 
     def _check(self, active_groups: int) -> None:

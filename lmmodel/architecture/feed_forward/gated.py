@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from lmmodel.architecture.activation import ACTIVATIONS
+from lmmodel.architecture.inner import expanded
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.span import Span
 from lmmodel.params.settings import Count, Positive, Settings
@@ -27,11 +28,8 @@ class Options(Settings):
 
     def complete(self, sizes: Sizes) -> Options:
         """With `hidden` as a number: `expansion` times the width, to the next multiple of 8 where that is broken."""
-        if self.hidden is not None and self.expansion is not None:
-            raise ValueError(f"takes hidden or expansion, not both; {self.hidden} and {self.expansion:g} are given")
-        wanted = sizes.width * (8 / 3 if self.expansion is None else self.expansion)
-        hidden = int(wanted) if wanted == int(wanted) else max(8, round(wanted / 8) * 8)
-        return self.model_copy(update={"hidden": self.hidden or hidden, "expansion": None})
+        hidden = self.hidden or expanded(sizes.width, self.expansion or 8 / 3)
+        return self.model_copy(update={"hidden": hidden, "expansion": None})
 
 
 class FeedForward(nn.Module):

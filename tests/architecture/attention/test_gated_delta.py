@@ -105,7 +105,7 @@ def test_what_it_remembers_does_not_grow():
     [
         ({"value_heads": 4, "values_per_key": 2}, "takes value_heads or values_per_key, not both"),
         ({"value_heads": 6}, "6 heads of values, which 4 heads of keys do not divide"),
-        ({"key_fraction": 0.3}, "key_fraction 0.3 of head width 12"),
+        ({"key_fraction": 0.3}, "key_fraction 0.3 times head width 12"),
     ],
 )
 def test_what_does_not_fit_is_refused(options, message):
