@@ -10,7 +10,7 @@ from lmmodel.architecture.sizes import Sizes
 from lmmodel.inference.huggingface import rope
 from lmmodel.inference.huggingface.assembly import Seen
 from lmmodel.inference.huggingface.config import Config
-from lmmodel.inference.huggingface.rules import Rule, modules, same, stack
+from lmmodel.inference.huggingface.rules import Rule, modules, same
 
 ACTIVATIONS = {
     "silu": "silu",
@@ -81,12 +81,6 @@ def gated(config: Config, *, hidden: str = "intermediate_size", act: str = "hidd
     return {"kind": "gated", "activation": activation, "hidden": config.count(hidden), **options}
 
 
-def balance(config: Config) -> dict[str, Any]:
-    """How experts are balanced in training."""
-    weight = config.number("router_aux_loss_coef")
-    return {"balance": "auxiliary", "balance_weight": weight} if weight > 0 else {"balance": "none"}
-
-
 def embedding(config: Config, **options: Any) -> Embedding:
     """The table, tied or not."""
     return Embedding(tied=config.flag("tie_word_embeddings"), **options)
@@ -148,13 +142,3 @@ def ends() -> Iterator[Rule]:
     yield same("embedding.weight", "model.embed_tokens.weight")
     yield same("norm.weight", "model.norm.weight")
     yield same("head.weight", "lm_head.weight")
-
-
-def experts(declaration: Declaration, *, router: str, theirs: str, names: Mapping[str, str]) -> Iterator[Rule]:
-    """Routers and stacks of experts; `theirs` below a layer holds them by number, each with matrices called `names`."""
-    for number, layer in enumerate(declaration.layers):
-        count = getattr(layer.feed_forward.options, "experts", 0)
-        place, part = f"model.layers.{number}.", f"layers.{number}.feed_forward."
-        yield same(f"{part}router.weight", f"{place}{router}.weight")
-        for own, their in names.items():
-            yield stack(f"{part}{own}", [f"{place}{theirs}.{expert}.{their}.weight" for expert in range(count)])

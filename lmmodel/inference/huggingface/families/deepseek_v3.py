@@ -12,10 +12,9 @@ from typing import Any
 
 from lmmodel.architecture.declaration import Declaration
 from lmmodel.architecture.sizes import Sizes
-from lmmodel.inference.huggingface import decoder, rope
+from lmmodel.inference.huggingface import decoder, mixture, rope
 from lmmodel.inference.huggingface.assembly import Seen, assemble
 from lmmodel.inference.huggingface.config import Config
-from lmmodel.inference.huggingface.families.olmoe import EXPERT
 from lmmodel.inference.huggingface.rules import Rule, modules, rows, same
 
 ARCHITECTURE, BASE = "DeepseekV3ForCausalLM", "model"
@@ -150,7 +149,7 @@ def _share(scale: float, seen: Seen) -> float:
 def rules(declaration: Declaration) -> Iterator[Rule]:
     """Matrices cut apart, rows that turn in our order, experts one by one."""
     yield from decoder.ends()
-    yield from decoder.experts(declaration, router="mlp.gate", theirs="mlp.experts", names=EXPERT)
+    yield from mixture.rules(declaration)
     for number, layer in enumerate(declaration.layers):
         own, their = f"layers.{number}.", f"model.layers.{number}."
         yield from modules(own, their, _NAMES)

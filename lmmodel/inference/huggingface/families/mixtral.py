@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lmmodel.architecture.declaration import Declaration
-from lmmodel.inference.huggingface import decoder, rope
+from lmmodel.inference.huggingface import decoder, mixture, rope
 from lmmodel.inference.huggingface.assembly import Seen, assemble
 from lmmodel.inference.huggingface.config import Config
 from lmmodel.inference.huggingface.rules import Rule
@@ -30,12 +30,11 @@ def declare(config: Config) -> Declaration:
     sizes = decoder.sizes(config)
     window = None if config.take("sliding_window") is None else config.count("sliding_window")
     config.free("router_jitter_noise")  # of training
-    experts = {"experts": config.count("num_local_experts"), "active": config.count("num_experts_per_tok")}
     layer = {
         "norm": decoder.norm(config),
         "position": rope.position(config, context=sizes.context, theta=1e6),
         "attention": decoder.attention(config, heads=sizes.heads, window=window),
-        "feed_forward": {**decoder.gated(config), **decoder.balance(config), **experts, "kind": "experts"},
+        "feed_forward": mixture.experts(config, count="num_local_experts"),
         "block": "prenorm",
     }
     return assemble(config, sizes=sizes, layers=[layer] * sizes.depth, embedding=decoder.embedding(config))
@@ -43,17 +42,11 @@ def declare(config: Config) -> Declaration:
 
 def describe(seen: Seen) -> dict[str, Any]:
     """The settings of every layer, from the first."""
-    told = {
-        "sliding_window": seen("attention", "window"),
-        "num_local_experts": seen("feed_forward", "experts"),
-        "num_experts_per_tok": seen("feed_forward", "active"),
-        "router_aux_loss_coef": seen("feed_forward", "balance_weight") or 0.0,
-    }
+    told = {"sliding_window": seen("attention", "window"), **mixture.described(seen, count="num_local_experts")}
     return {**decoder.described(seen), **decoder.gated_described(seen), **decoder.rope_described(seen), **told}
 
 
 def rules(declaration: Declaration) -> Iterator[Rule]:
     """Module for module, expert by expert."""
     yield from decoder.layers(declaration, {**decoder.ATTENTION, **decoder.NORMS})
-    place = "block_sparse_moe"
-    yield from decoder.experts(declaration, router=f"{place}.gate", theirs=f"{place}.experts", names=_EXPERT)
+    yield from mixture.rules(declaration, place="block_sparse_moe", names=_EXPERT)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lmmodel.architecture.declaration import Declaration
-from lmmodel.inference.huggingface import decoder, rope
+from lmmodel.inference.huggingface import decoder, mixture, rope
 from lmmodel.inference.huggingface.assembly import Seen, assemble
 from lmmodel.inference.huggingface.config import Config
 from lmmodel.inference.huggingface.rules import Rule
@@ -22,7 +22,6 @@ DEFAULTS = {
     "router_aux_loss_coef": 0.01,
 }
 ALIASES = {"num_local_experts": "num_experts"}
-EXPERT = {"gate_EFD": "gate_proj", "up_EFD": "up_proj", "out_EDF": "down_proj"}
 
 
 def declare(config: Config) -> Declaration:
@@ -30,13 +29,11 @@ def declare(config: Config) -> Declaration:
     sizes = decoder.sizes(config)
     config.only("clip_qkv", None)
     bias = config.flag("attention_bias")
-    experts: dict[str, Any] = {"experts": config.count("num_experts"), "active": config.count("num_experts_per_tok")}
-    experts |= {"normalize": config.flag("norm_topk_prob"), "kind": "experts"}
     layer = {
         "norm": decoder.norm(config),
         "position": rope.position(config, context=sizes.context),
         "attention": decoder.attention(config, heads=sizes.heads, qk_norm="width", bias=bias),
-        "feed_forward": {**decoder.gated(config), **decoder.balance(config), **experts},
+        "feed_forward": mixture.experts(config, count="num_experts", normalize=config.flag("norm_topk_prob")),
         "block": "prenorm",
     }
     return assemble(config, sizes=sizes, layers=[layer] * sizes.depth, embedding=decoder.embedding(config))
@@ -46,10 +43,8 @@ def describe(seen: Seen) -> dict[str, Any]:
     """The settings of every layer, from the first."""
     told = {
         "attention_bias": seen("attention", "bias"),
-        "num_experts": seen("feed_forward", "experts"),
-        "num_experts_per_tok": seen("feed_forward", "active"),
         "norm_topk_prob": seen("feed_forward", "normalize"),
-        "router_aux_loss_coef": seen("feed_forward", "balance_weight") or 0.0,
+        **mixture.described(seen, count="num_experts"),
     }
     return {**decoder.described(seen), **decoder.gated_described(seen), **decoder.rope_described(seen), **told}
 
@@ -57,4 +52,4 @@ def describe(seen: Seen) -> dict[str, Any]:
 def rules(declaration: Declaration) -> Iterator[Rule]:
     """Module for module, expert by expert."""
     yield from decoder.layers(declaration, {**decoder.ATTENTION, **decoder.NORMS})
-    yield from decoder.experts(declaration, router="mlp.gate", theirs="mlp.experts", names=EXPERT)
+    yield from mixture.rules(declaration)

@@ -6,17 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from lmmodel.architecture.declaration import Declaration
-from lmmodel.inference.huggingface import decoder, rope
+from lmmodel.inference.huggingface import decoder, mixture, rope
 from lmmodel.inference.huggingface.assembly import Seen, assemble
 from lmmodel.inference.huggingface.config import Config
-from lmmodel.inference.huggingface.families.olmoe import EXPERT
-from lmmodel.inference.huggingface.families.qwen3_moe import experts, experts_described, feed_forwards
 from lmmodel.inference.huggingface.rules import Rule, channels, modules, rows, same
 from lmmodel.params.settings import Settings
 
 ARCHITECTURE, BASE = "Qwen3NextForCausalLM", "model"
 DEFAULTS = {
     **decoder.DEFAULTS,
+    **mixture.DEFAULTS,
     "num_key_value_heads": 2,
     "head_dim": 256,
     "attention_bias": False,
@@ -28,12 +27,9 @@ DEFAULTS = {
     "intermediate_size": 5632,
     "moe_intermediate_size": 512,
     "shared_expert_intermediate_size": 512,
-    "decoder_sparse_step": 1,
-    "mlp_only_layers": None,
     "num_experts_per_tok": 10,
     "num_local_experts": 512,
     "norm_topk_prob": True,
-    "router_aux_loss_coef": 0.001,
     "full_attention_interval": 4,
 }
 ALIASES = {"num_experts": "num_local_experts"}
@@ -65,9 +61,8 @@ def declare(config: Config) -> Declaration:
         "position": rope.position(config, context=sizes.context, fraction=0.25),
         "block": "prenorm",
     }
-    routed = {**experts(config), "shared": 1, "shared_gate": True}
-    config.only("shared_expert_intermediate_size", routed["hidden"])
-    parts = feed_forwards(config, sizes.depth, routed)
+    config.only("shared_expert_intermediate_size", config.count("moe_intermediate_size"))
+    parts = mixture.sparse(config, sizes.depth, shared=1, shared_gate=True)
     layers = [
         {**layer, "attention": mixers[kind], "feed_forward": part} for kind, part in zip(types, parts, strict=True)
     ]
@@ -106,15 +101,14 @@ def describe(seen: Seen) -> dict[str, Any]:
         "linear_conv_kernel_dim": delta.get("convolution"),
         "shared_expert_intermediate_size": seen.first("feed_forward", "kind", "experts").get("hidden"),
     }
-    told |= {"num_experts": seen("feed_forward", "experts")}
-    routed = {key: value for key, value in experts_described(seen).items() if key != "num_local_experts"}
+    routed = mixture.sparse_described(seen, count="num_experts")
     return {**decoder.described(seen), **decoder.rope_described(seen, partial=True), **routed, **told}
 
 
 def rules(declaration: Declaration) -> Iterator[Rule]:
     """Queries, keys, values and gates stand in one matrix, key head by key head."""
     yield from decoder.layers(declaration, {**decoder.FEED_FORWARD, **decoder.NORMS})
-    yield from decoder.experts(declaration, router="mlp.gate", theirs="mlp.experts", names=EXPERT)
+    yield from mixture.rules(declaration)
     for number, layer in enumerate(declaration.layers):
         own, their = f"layers.{number}.", f"model.layers.{number}."
         shared = {f"feed_forward.shared.{part}": f"mlp.shared_expert.{name}" for part, name in _SHARED.items()}
