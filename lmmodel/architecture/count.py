@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from lmmodel.architecture.declaration import Declaration
 from lmmodel.architecture.initial import WithoutValues
+from lmmodel.architecture.kernels import Flops
 from lmmodel.architecture.model import Model, build
 from lmmodel.architecture.roles import roles
 
@@ -80,7 +79,7 @@ def measure(declaration: Declaration) -> Counts:
     small = declaration.model_copy(update={"layers": tuple(distinct.values()), "depth": len(distinct)})
     large = sum(parameters.values()) * declaration.context > _REALLY_RUN
     with FakeTensorMode() if large else nullcontext():
-        flops, activation_bytes = _pass(_made(small), declaration, times)
+        flops, activation_bytes = _pass(made(small), declaration, times)
         caches = [_cache_bytes(small, declaration.context * length, times) for length in (1, 2)]
     forward = sum(count for part, count in flops.items() if part != "ahead")
     by_role: Counter[str] = Counter()
@@ -97,6 +96,20 @@ def measure(declaration: Declaration) -> Counts:
         cache_bytes=caches[0],
         activation_bytes=activation_bytes,
     )
+
+
+def made(declaration: Declaration, dtype: torch.dtype = torch.float32) -> Model:
+    """The declared model with all its values alike: nothing that is counted depends on them."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with WithoutValues(), torch.no_grad():
+            model = Model(declaration)
+            for parameter in model.parameters():
+                parameter.fill_(0.01)
+    finally:
+        torch.set_default_dtype(before)
+    return model
 
 
 def part_of(name: str) -> str:
@@ -120,20 +133,6 @@ _REALLY_RUN = 10**10
 """Parameters times tokens up to which a pass is really computed: that is faster than to load what avoids it (3 s)."""
 
 
-def _made(declaration: Declaration, dtype: torch.dtype = torch.float32) -> Model:
-    """The declared model with all its values alike: no count depends on them."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with WithoutValues(), torch.no_grad():
-            model = Model(declaration)
-            for parameter in model.parameters():
-                parameter.fill_(0.01)
-    finally:
-        torch.set_default_dtype(before)
-    return model
-
-
 def _parameters(model: Model) -> Counter[str]:
     counts: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
@@ -146,7 +145,7 @@ def _pass(model: Model, declaration: Declaration, times: list[int]) -> tuple[Cou
     tokens_BT = torch.zeros(1, declaration.context, dtype=torch.int64)
     with _Meter(model, times) as meter:
         trace = model.trace(tokens_BT, ahead=True)
-    with _Flops() as head, torch.no_grad():
+    with Flops() as head, torch.no_grad():
         model.logits(trace.hidden_BTD)
     flops = meter.flops
     for name, module in model.named_modules():
@@ -169,7 +168,7 @@ class _Meter:
     def __init__(self, model: Model, times: list[int]) -> None:
         self.flops: Counter[str] = Counter()
         self.kept: dict[int, int] = {}
-        self._counter = _Flops()
+        self._counter = Flops()
         self._stack = ExitStack()
         self._repeated = 1
         self._alive: list[Tensor] = []  # so that no later storage takes the address of an earlier
@@ -216,37 +215,9 @@ class _Meter:
 
 def _cache_bytes(declaration: Declaration, length: int, times: list[int]) -> int:
     """What decoding a row of so many tokens keeps, in bfloat16."""
-    model = _made(declaration.model_copy(update={"context": length}), torch.bfloat16)
+    model = made(declaration.model_copy(update={"context": length}), torch.bfloat16)
     state = model.state(1, length)
     with torch.no_grad():
         model.trace(torch.zeros(1, length, dtype=torch.int64), state=state)
     names = {module: name.split(".") for name, module in model.named_modules()}
     return sum(times[int(names[owner][1])] * taken for owner, taken in state.bytes_by_owner().items())
-
-
-class _Flops(TorchDispatchMode):
-    """Adds up floating-point operations by torch's own formulas. torch's FlopCounterMode would load its compiler."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:  # torch wraps a mode that says yes, and the wrapper loads the compiler
-        return False
-
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """The operation as ever, counted."""
-        result = function(*args, **(kwargs or {}))
-        if function._overloadpacket is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:
-            self.total += _attention_flops(*args[:3])
-        elif function._overloadpacket in flop_registry:
-            self.total += flop_registry[function._overloadpacket](*args, **(kwargs or {}), out_val=result)
-        return result
-
-
-def _attention_flops(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSV: Tensor) -> int:
-    """Of the one kernel for which torch 2.13 has no formula."""
-    return 2 * q_BHTK[..., 0].numel() * k_BHSK.size(-2) * (q_BHTK.size(-1) + v_BHSV.size(-1))

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
+from lmmodel.architecture.count import made
 from lmmodel.architecture.declaration import Declaration, Layer
 from lmmodel.architecture.initial import WithoutValues
+from lmmodel.architecture.kernels import Watching, flops
 from lmmodel.architecture.model import Model
 from lmmodel.architecture.roles import roles
 from lmmodel.learning.loss import Batch, Objective
@@ -33,7 +33,6 @@ _REALLY_RUN_FLOPS = 3e10
 """Up to which a step is really computed: that is faster than to load what avoids it."""
 _MOST_LAYERS = 6
 """Up to which a step without values goes through all of them, and some more for each sort."""
-_aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ class _Step:
 
     def __init__(self, declaration: Declaration, section: Pretrain | Finetune, precision: str, watch: _Watch) -> None:
         self.watch, self.context = watch, declaration.context
-        self.model = _made(declaration)
+        self.model = made(declaration)
         self.weights = Weights(self.model, precision=precision)
         self.weights_bytes = watch.live
         self.update = Update(
@@ -193,15 +192,6 @@ class _Step:
         self.weights.publish()
 
 
-def _made(declaration: Declaration) -> Model:
-    """The declared model with all its values alike: nothing that is told here depends on them."""
-    with WithoutValues(), torch.no_grad():
-        model = Model(declaration)
-        for parameter in model.parameters():
-            parameter.fill_(0.01)
-    return model
-
-
 @contextmanager
 def _by_layer(model: Model, watch: _Watch) -> Iterator[list[tuple[int, int]]]:
     """Of each layer that is gone through inside: bytes that it leaves alive, and those of its output."""
@@ -221,7 +211,7 @@ def _by_layer(model: Model, watch: _Watch) -> Iterator[list[tuple[int, int]]]:
 # -- what is watched --------------------------------------------------------------------------------------------------
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(Watching):
     """Sees every kernel: bytes of the storages that are alive and their maximum, and the work that is done."""
 
     def __init__(self) -> None:
@@ -236,23 +226,15 @@ class _Watch(TorchDispatchMode):
         self.work, self.peak = Work(), self.live
         return done
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:  # torch wraps a mode that says yes, and the wrapper loads the compiler
-        return False
-
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """The operation as ever, noted."""
-        result = function(*args, **(kwargs or {}))
+    def see(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """One operation, noted."""
         outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         for tensor in outputs:
             self._meet(tensor.untyped_storage())
         if not function.is_view and function.namespace != "prim":
             inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
             moved = sum(tensor.numel() * tensor.element_size() for tensor in inputs + outputs)
-            self.work += Work(_flops(function, args, kwargs or {}, result), moved, 1)
-        return result
+            self.work += Work(flops(function, args, kwargs, result), moved, 1)
 
     def _meet(self, storage: Any) -> None:
         key = storage._cdata
@@ -268,17 +250,3 @@ class _Watch(TorchDispatchMode):
             self.live -= size
 
         return gone
-
-
-def _flops(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> float:
-    """By torch's formulas; a processor's fused attention has none in 2.13: two products, and five on the way back."""
-    packet = function._overloadpacket
-    if packet is _aten._scaled_dot_product_flash_attention_for_cpu:
-        return 2 * _product_flops(*args[:3])
-    if packet is _aten._scaled_dot_product_flash_attention_for_cpu_backward:
-        return 5 * _product_flops(*args[1:4])
-    return float(flop_registry[packet](*args, **kwargs, out_val=result)) if packet in flop_registry else 0.0
-
-
-def _product_flops(q_BHTK: Tensor, k_BHSK: Tensor, v_BHSV: Tensor) -> float:
-    return q_BHTK[..., 0].numel() * k_BHSK.size(-2) * (q_BHTK.size(-1) + v_BHSV.size(-1))
