@@ -62,14 +62,13 @@ class Fit:
 
     def __init__(self, given: Parameters, name: str | None, budget: Budget) -> None:
         self.given, self.budget = given, budget
-        known = given.declaration
-        named = name if name and "model" not in _sections(given, name) else None
-        design = parts_told(given.document, named)
-        told = named if named is not None else given.document.data["model"].get("design", {})
-        proportional = parts_in_proportion(design, known)
-        self.design = told if isinstance(told, str) and told in designs() else proportional
+        model = given.document.data["model"]
+        self.told = {key: value for key, value in model.items() if key != "design"}
+        other = None if given.document.name == name else name  # a file with a section `model` is the document itself
+        written = other or model.get("design", {})
+        is_published = isinstance(written, str) and written in designs()
+        self.design = written if is_published else self._in_proportion(parts_told(given.document, other))
         self._lines: dict[int, tuple[list[float | None], int]] = {}
-        self.told = {key: value for key, value in given.document.data["model"].items() if key != "design"}
 
     def found(self) -> Fitted:
         """The size that fills the budget; a Refusal where none is small enough."""
@@ -88,6 +87,11 @@ class Fit:
         declaration = self._declared(size)
         assert declaration is not None
         return Fitted(self._model(size), declaration, self.taken(declaration))
+
+    def _in_proportion(self, design: dict[str, Any]) -> Any:
+        from lmmodel.architecture.fit import in_proportion
+
+        return in_proportion(design, width=self.given.declaration.width, heads=self.given.declaration.heads)
 
     def _fits(self, size: Size) -> bool:
         taken = self._cost(size)
@@ -141,19 +145,7 @@ class Fit:
         return 1 if told == "auto" else int(told)
 
 
-def _sections(given: Parameters, name: str) -> dict[str, Any]:
-    """The sections of the file `name`, where `given` was read from it."""
-    return given.document.data if given.document.name == name else {}
-
-
-def parts_in_proportion(design: dict[str, Any], known: Declaration) -> Any:
-    """The written design with ratios for what should grow."""
-    from lmmodel.architecture.fit import in_proportion
-
-    return in_proportion(design, width=known.width, heads=known.heads)
-
-
-def write(fit: Fit, name: str | None) -> tuple[Path, Fit, Fitted]:
+def write(fit: Fit, name: str | None) -> tuple[Path, Fitted]:
     """Find the size and write its file; a Refusal where there is one already, before anything is searched."""
     stem = Path(name).stem if name else "params"
     words = re.sub(r"[^a-z0-9]+", "_", fit.budget.text.lower()).strip("_")
@@ -163,7 +155,7 @@ def write(fit: Fit, name: str | None) -> tuple[Path, Fit, Fitted]:
     found = fit.found()
     path.parent.mkdir(exist_ok=True)
     path.write_text(_text(fit, found), encoding="utf-8")
-    return path, fit, found
+    return path, found
 
 
 def page(path: Path, fit: Fit, found: Fitted) -> Iterator[str]:

@@ -14,7 +14,7 @@ from pipelines.parameters import Parameters
 
 if TYPE_CHECKING:
     from lmmodel.learning.outlook import Outlook, Rates
-    from lmmodel.learning.plan import Plan
+    from lmmodel.learning.plan import Plan, Work
 
 _TOKENS_PER_PARAMETER = 20
 """Hoffmann and others, 2022, "Training Compute-Optimal Large Language Models" (Chinchilla)."""
@@ -39,9 +39,7 @@ def decided(given: Parameters, counts: Counts) -> Plan:
     from lmmodel.learning import plan
 
     section: Any = given.sections["pretrain"]
-    context = given.declaration.context
-    work = plan.Work(counts["parameters"], counts["training_flops_per_token"], context, tokens_per_epoch=10**9)
-    return plan.decide(section, given.launch, work)
+    return plan.decide(section, given.launch, _work(given, counts, tokens_per_epoch=10**9))
 
 
 def costs(given: Parameters, counts: Counts, view: Foreseen) -> Iterator[str]:
@@ -153,18 +151,27 @@ def _row(
 
 def budget_tokens(given: Parameters, counts: Counts) -> float | None:
     """What the budget of pretraining comes to in tokens; None where only the data can tell and is not there."""
+    from lmmodel.learning import plan
+
     budget = given.sections["pretrain"].budget  # type: ignore[attr-defined]
-    if budget.tokens is not None:
-        return float(budget.tokens)
-    if budget.flops is not None:
-        return float(budget.flops / counts["training_flops_per_token"])
-    if budget.tokens_per_parameter is not None:
-        return float(budget.tokens_per_parameter * counts["parameters"])
+    epoch = _epoch_tokens() if budget.epochs is not None else 0
+    if epoch is None:
+        return None
+    return float(plan.tokens(budget, _work(given, counts, tokens_per_epoch=epoch)))
+
+
+def _epoch_tokens() -> int | None:
     try:
-        shards = json.loads(paths.stage("shards").metrics.read_text(encoding="utf-8"))
+        return int(json.loads(paths.stage("shards").metrics.read_text(encoding="utf-8"))["train"]["tokens"])
     except (OSError, ValueError):
         return None
-    return float(budget.epochs * shards["train"]["tokens"])
+
+
+def _work(given: Parameters, counts: Counts, *, tokens_per_epoch: int) -> Work:
+    from lmmodel.learning.plan import Work
+
+    context = given.declaration.context
+    return Work(counts["parameters"], counts["training_flops_per_token"], context, tokens_per_epoch)
 
 
 def known_run(given: Parameters, counts: Counts) -> Iterator[str]:

@@ -45,7 +45,8 @@ def show(told: argparse.Namespace) -> None:
     given = chosen(told.design, published_size=told.published)
     if told.fit:
         fit = fitting.Fit(given, told.design, fitting.Budget.parse(told.fit))
-        print("\n".join(fitting.page(*fitting.write(fit, told.design))))
+        path, found = fitting.write(fit, told.design)
+        print("\n".join(fitting.page(path, fit, found)))
         return
     if told.against:
         other = chosen(told.against, published_size=False)
