@@ -1,13 +1,15 @@
 """A component of your own: a file under experiments/ that works, to be changed where your idea differs.
 
-FAMILY is attention, position, feed_forward, norm or block; NAME becomes experiments/NAME.py. What is written passes
-`lmmodel check`; about twenty lines of it are the component, the rest is what every component has.
+FAMILY is attention, position, feed_forward, norm or block; NAME becomes experiments/NAME.py. What is written is
+checked at once, by the tests that every design passes before it is trained. About twenty lines of it are the component,
+the rest is what every component has.
 """
 
 from __future__ import annotations
 
 import argparse
 import keyword
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from lmmodel.architecture.families import PARTS
 from lmmodel.params.kinds import OWN_FOLDER, Family
 from lmmodel.params.refusal import Refusal, suggestion
 from pipelines import wording
+from pipelines.placing import placed
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
@@ -30,8 +33,12 @@ def show(told: argparse.Namespace) -> None:
     if told.family not in PARTS:
         names = list(PARTS)
         raise Refusal(f"lmmodel new: '{told.family}' is not one of {', '.join(names)}{suggestion(told.family, names)}")
-    path = written(PARTS[told.family], told.name)
-    print("\n".join(page(PARTS[told.family], path)))
+    family = PARTS[told.family]
+    path = written(family, told.name)
+    began, found = time.perf_counter(), faults(path)
+    if found:
+        raise Refusal("\n".join([f"{path.as_posix()} is written, and is not sound as it stands:", *found]))
+    print("\n".join(page(family, path, time.perf_counter() - began)))
 
 
 def written(family: Family, name: str) -> Path:
@@ -51,10 +58,19 @@ def written(family: Family, name: str) -> Path:
     return path
 
 
-def page(family: Family, path: Path) -> Iterator[str]:
-    """What was written, and what comes next."""
+def faults(path: Path) -> list[str]:
+    """What the hard checks find wrong with the new file, put into a small design."""
+    from lmmodel.architecture.check import hard
+
+    _, declaration = placed(path.as_posix())
+    return [finding.text for finding in hard(declaration) if finding.stops]
+
+
+def page(family: Family, path: Path, seconds: float) -> Iterator[str]:
+    """What was written, that it is sound, and what comes next."""
     kind = path.as_posix()
     yield f"{kind} works as it stands: {family.summary(kind).partition(' (One line')[0]}"
+    yield f"checked in {wording.duration(seconds)}, sound"
     yield ""
     yield from _step("Change", f"the docstring, class Options, and what class {family.member} computes")
     yield from _step("Prove", f"lmmodel check {kind}")

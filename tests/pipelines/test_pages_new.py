@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ def test_every_template_is_sound_as_it_stands_and_says_what_comes_next(
     page = capsys.readouterr().out
     kind = f"experiments/my_{name}.py"
     assert f"lmmodel check {kind}" in page
+    assert re.search(r"^checked in [\d.]+ m?s, sound$", page, re.MULTILINE)
     assert f"{name}: {kind}" in page
     assert "NAME" not in Path(kind).read_text()
     assert f"experiments/my_{name}.py" in Path(kind).read_text()
@@ -47,6 +49,23 @@ def test_every_template_learns_and_compiles(name: str, capsys: pytest.CaptureFix
     cli.main(["check", kind])
     torch._dynamo.reset()
     assert "16 passed" in capsys.readouterr().out
+
+
+def test_a_component_that_is_not_sound_is_not_said_to_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (new.TEMPLATES / "norm.py").read_text()
+    spoilt = text.replace("def forward(self, x: Tensor) -> Tensor:", "def forward(self, x):\n        x = x - x.mean(0)")
+    assert spoilt != text
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "norm.py").write_text(spoilt)
+    monkeypatch.setattr(new, "TEMPLATES", tmp_path / "templates")
+    with pytest.raises(SystemExit):
+        cli.main(["new", "norm", "leaky"])
+    told = capsys.readouterr()
+    assert "works as it stands" not in told.out
+    assert "experiments/leaky.py is written, and is not sound as it stands" in told.err
+    assert "row" in told.err
 
 
 def test_what_is_there_is_left_as_it_is() -> None:
