@@ -160,7 +160,8 @@ def _wrong_gradients(model: Model) -> dict[str, Failed]:
     values = [model.logits(hidden_BTD) for hidden_BTD in (trace.hidden_BTD, *trace.ahead)] + list(trace.losses.values())
     generator = torch.Generator().manual_seed(1)
     weights = [torch.randn(value.shape, generator=generator, dtype=value.dtype) for value in values]
-    torch.autograd.backward(values, weights)
+    # One number to go back from: given weights for several, torch loads its symbolic shapes, which takes a second.
+    torch.stack([(value * weight).sum() for value, weight in zip(values, weights, strict=True)]).sum().backward()
     wrong = {}
     for name, parameter in model.named_parameters():
         module, _, short = name.rpartition(".")

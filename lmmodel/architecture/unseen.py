@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from lmmodel.architecture.finding import Failed
+from lmmodel.architecture.kernels import Watching
 from lmmodel.architecture.model import Model
 
 _PER_NUMBER = 8  # operations at most that an exponential, a root or a softmax takes for each number
@@ -54,7 +54,7 @@ def _bound(model: Model, module: nn.Module, tokens_BT: Tensor) -> int | None:
     return None if watch.opaque else _PER_NUMBER * watch.numbers // tokens_BT.numel()
 
 
-class _Uncounted(TorchDispatchMode):
+class _Uncounted(Watching):
     """Adds up the numbers that go through operations without a formula, while inside a module."""
 
     def __init__(self) -> None:
@@ -65,15 +65,8 @@ class _Uncounted(TorchDispatchMode):
         """From here on in the module, or out of it."""
         self._inside = yes
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:  # as in count.py: the wrapper would load the compiler
-        return False
-
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """The operation as ever, its numbers added where torch has no formula and memory is really read."""
-        result = function(*args, **(kwargs or {}))
+    def see(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """One operation, its numbers added where torch has no formula and memory is really read."""
         packet = function._overloadpacket
         kernel = packet is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
         if self._inside and packet not in flop_registry and not kernel:
@@ -81,4 +74,3 @@ class _Uncounted(TorchDispatchMode):
             is_view = any(answer.alias_info is not None for answer in function._schema.returns)
             taken = [tensor.numel() for tensor in (*args, result) if isinstance(tensor, Tensor)]
             self.numbers += 0 if is_view else max(taken, default=0)
-        return result

@@ -9,14 +9,13 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._pytree import tree_leaves
 
 from lmmodel.architecture.count import made
 from lmmodel.architecture.declaration import Declaration, Layer
@@ -26,6 +25,7 @@ from lmmodel.architecture.model import Model
 from lmmodel.architecture.roles import roles
 from lmmodel.learning.loss import Batch, Objective
 from lmmodel.learning.settings import Finetune, Pretrain
+from lmmodel.learning.uncompiled import without_compiler
 from lmmodel.learning.update import Update
 from lmmodel.learning.weights import Weights
 
@@ -108,7 +108,8 @@ def _rehearsed(
     declaration: Declaration, section: Pretrain | Finetune, *, precision: str, sequences: tuple[int, ...]
 ) -> tuple[Rehearsal, ...]:
     large = _is_large(declaration, max(sequences))
-    with FakeTensorMode(allow_non_fake_inputs=True) if large else nullcontext(), _Watch() as watch:
+    quick = FakeTensorMode(allow_non_fake_inputs=True) if large else without_compiler()  # the first loads it anyway
+    with quick, _Watch() as watch:
         step = _Step(declaration, section, precision, watch)
         return tuple(step.whole(rows) for rows in sequences)
 
@@ -228,12 +229,12 @@ class _Watch(Watching):
 
     def see(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """One operation, noted."""
-        outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        outputs = list(_tensors(result))
         for tensor in outputs:
             self._meet(tensor.untyped_storage())
         if not function.is_view and function.namespace != "prim":
-            inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-            moved = sum(tensor.numel() * tensor.element_size() for tensor in inputs + outputs)
+            inputs = _tensors((args, list(kwargs.values())))
+            moved = sum(tensor.numel() * tensor.element_size() for tensor in (*inputs, *outputs))
             self.work += Work(flops(function, args, kwargs, result), moved, 1)
 
     def _meet(self, storage: Any) -> None:
@@ -250,3 +251,12 @@ class _Watch(Watching):
             self.live -= size
 
         return gone
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Those that an operation was given or gave, which come alone or in lists."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
