@@ -51,27 +51,30 @@ def written(given: parameters.Parameters) -> dict[str, bytes]:
     return {path: folder.canonical(content).encode() for path, content in outputs(given).items()}
 
 
-def judged(declaration: Declaration) -> dict[str, Any]:
+def judged(declaration: Declaration, *, smaller: Declaration | None = None) -> dict[str, Any]:
     """What a sound design costs; a Refusal names the component of one that is not sound, and what it did.
 
-    A verdict is remembered by the declaration, the code that judges and is judged, and torch's version: an edit
-    elsewhere need not build a model again.
+    smaller: the same design at a size at which it is checked in its place, where its own would take minutes. A verdict
+    is remembered by the declarations, the code that judges and is judged, and torch's version: an edit elsewhere need
+    not build a model again.
     """
+    checked = smaller or declaration
     code = fingerprint.closure([*_JUDGES, *sorted(record.kinds(declaration))])
-    key = folder.canonical({"declaration": declaration.dump(), "code": code, "torch": version("torch")})
+    told = {"declaration": declaration.dump(), "checked": checked.dump(), "code": code, "torch": version("torch")}
+    key = folder.canonical(told)
     remembered = VERDICTS / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
     try:
         return json.loads(remembered.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        counts = _judge(declaration)
+        counts = _judge(declaration, checked)
     folder.write(remembered, folder.canonical(counts))
     return counts
 
 
-def _judge(declaration: Declaration) -> dict[str, Any]:
+def _judge(declaration: Declaration, checked: Declaration) -> dict[str, Any]:
     from lmmodel.architecture import check, count
 
-    faults = [finding.text for finding in check.hard(declaration) if finding.stops]
+    faults = [finding.text for finding in check.hard(checked) if finding.stops]
     if faults:
         raise Refusal("\n".join(f"{parameters.PARAMS}: model: {fault}" for fault in faults[:2]))
     return count.measure(declaration).dump()

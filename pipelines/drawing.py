@@ -13,7 +13,7 @@ from lmmodel.architecture.declaration import Declaration
 from lmmodel.architecture.families import ATTENTION, POSITION
 from pipelines import describing, wording
 
-_FIGURES = 44  # columns of the counts, right of the drawing
+_FIGURES = 31  # columns of the counts, right of the drawing, beside those of the parameters
 _DRAWING = 36, 62  # the narrowest and the widest
 
 Counts = dict[str, Any]
@@ -21,8 +21,9 @@ Counts = dict[str, Any]
 
 def drawn(declaration: Declaration, counts: Counts) -> Iterator[str]:
     """From tokens to logits, with what each part holds and computes."""
-    left = max(_DRAWING[0], min(_DRAWING[1], wording.width() - _FIGURES))
-    yield f"{'':<{left}}{'parameters':>18}{'FLOPs a token, forward':>26}"
+    wide = _wide(counts)
+    left = max(_DRAWING[0], min(_DRAWING[1], wording.width() - _FIGURES - wide))
+    yield f"{'':<{left}}{'parameters':>{wide + 5}}{'FLOPs a token, forward':>26}"
     yield "  tokens_BT"
     yield from _row(left, "    embedding", _embedding(declaration), counts, ("embedding",))
     yield from _box(left, declaration, counts)
@@ -32,7 +33,7 @@ def drawn(declaration: Declaration, counts: Counts) -> Iterator[str]:
     if "ahead" in counts["parts"]:
         yield from _row(left, "    ahead", f"{declaration.head.ahead} further tokens predicted", counts, ("ahead",))
     yield "  logits_BTV"
-    yield f"{'total':>{left}}{counts['parameters']:>13,}{'':>5}{counts['flops_per_token']:>21,}"
+    yield f"{'total':>{left}}{counts['parameters']:>{wide},}{'':>5}{counts['flops_per_token']:>21,}"
     yield from wording.entry("", "counted on the built model without values; backward computes twice as much", at=2)
 
 
@@ -136,7 +137,12 @@ def _figures(counts: Counts, parts: tuple[str, ...], whole: Counts) -> str:
     """Parameters and FLOPs of some parts, and their shares of the whole."""
     found = [counts["parts"].get(part, {"parameters": 0, "flops_per_token": 0}) for part in parts]
     held, computed = sum(item["parameters"] for item in found), sum(item["flops_per_token"] for item in found)
-    return _share(held, whole["parameters"], 13) + _share(computed, whole["flops_per_token"], 16)
+    return _share(held, whole["parameters"], _wide(whole)) + _share(computed, whole["flops_per_token"], 16)
+
+
+def _wide(counts: Counts) -> int:
+    """Columns of the parameters: 13, or what so many need."""
+    return max(13, len(f"{counts['parameters']:,}") + 2)
 
 
 def _share(count: int, whole: int, wide: int) -> str:

@@ -29,7 +29,11 @@ from pipelines.parameters import Parameters
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Which design, and how it is shown."""
     parser.add_argument("design", nargs="?", metavar="NAME|FILE", help=f"{', '.join(designs())}, or a YAML file")
-    parser.add_argument("--published", action="store_true", help="NAME at the size at which it was published")
+    parser.add_argument(
+        "--published",
+        action="store_true",
+        help="NAME at the size at which it was published, checked at that of params.yaml",
+    )
     parser.add_argument("--against", metavar="NAME|FILE", help="another design: what differs, and what that costs")
     parser.add_argument(
         "--fit",
@@ -45,6 +49,8 @@ def show(told: argparse.Namespace) -> None:
     given = chosen(told.design, published_size=told.published)
     if told.fit:
         fit = fitting.Fit(given, told.design, fitting.Budget.parse(told.fit))
+        if fit.budget.unit == "bytes":
+            print("going through training steps of some sizes, which takes about a minute", file=sys.stderr)
         path, found = fitting.write(fit, told.design)
         print("\n".join(fitting.page(path, fit, found)))
         return
@@ -54,11 +60,12 @@ def show(told: argparse.Namespace) -> None:
         print("\n".join(contrasted(*sides)))
         return
     began = time.perf_counter()
-    counts = stage.judged(given.declaration)
+    smaller = chosen(told.design, published_size=False).declaration if told.published else None
+    counts = stage.judged(given.declaration, smaller=smaller)
     seconds = time.perf_counter() - began
     if not told.json:
         name = told.design or f"{given.document.name}:{given.document.line(('model',))}"
-        print("\n".join(head(name, given.declaration, seconds)), flush=True)
+        print("\n".join(head(name, given.declaration, seconds, smaller=smaller)), flush=True)
         print("\n".join([*drawn(given.declaration, counts), ""]), flush=True)
     plan = planning.decided(given, counts)
     if told.measure:
@@ -102,7 +109,7 @@ def chosen(design: str | None, *, published_size: bool) -> Parameters:
     """params.yaml, with another design in the place of its own."""
     given = parameters.read()
     if published_size:
-        return replace(given, declaration=_at_published_size(design))
+        return _with_whole_rows(replace(given, declaration=_at_published_size(design)))
     if design is None:
         return given
     if design.endswith((".yaml", ".yml")) and "model" in (variant := read(design)).data:
@@ -110,6 +117,15 @@ def chosen(design: str | None, *, published_size: bool) -> Parameters:
         return parameters.check(Document(variant.name, data, variant.lines))
     declaration = resolve(given.document, vocab_size=given.declaration.vocab_size, design=design)
     return replace(given, declaration=declaration)
+
+
+def _with_whole_rows(given: Parameters) -> Parameters:
+    """With a batch of as many sequences of this context as params.yaml's tokens make, and at least one."""
+    section: Any = given.sections["pretrain"]
+    context = given.declaration.context
+    batch_tokens = max(1, section.batch_tokens // context) * context
+    pretrain = section.model_copy(update={"batch_tokens": batch_tokens})
+    return replace(given, sections={**given.sections, "pretrain": pretrain})
 
 
 def _at_published_size(name: str | None) -> Declaration:
@@ -120,12 +136,13 @@ def _at_published_size(name: str | None) -> Declaration:
     return resolve(Document(name, {"model": {**sizes, "design": name}}, {}), vocab_size=vocab_size)
 
 
-def head(name: str, declaration: Declaration, seconds: float) -> Iterator[str]:
-    """What is shown, that it is sound, and what is peculiar about it."""
+def head(name: str, declaration: Declaration, seconds: float, *, smaller: Declaration | None = None) -> Iterator[str]:
+    """What is shown, that it is sound (itself, or as `smaller`), and what is peculiar about it."""
     heads = f"{declaration.heads} heads of {declaration.head_width}"
     size = f"width {declaration.width:,}, depth {declaration.depth}, {heads}, context {declaration.context:,}"
     line = f"{name}   {size}, vocabulary {declaration.vocab_size:,}"
-    verdict = f"checked in {wording.duration(seconds)}, sound"
+    where = f" at width {smaller.width:,}" if smaller else ""
+    verdict = f"checked{where} in {wording.duration(seconds)}, sound"
     room = wording.width() - len(line)
     yield from [f"{line}{verdict:>{room}}"] if len(verdict) + 3 <= room else [line, f"  {verdict}"]
     yield from (f"  remark: {remark}" for remark in declaration.remarks)

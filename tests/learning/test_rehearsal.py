@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -176,3 +178,19 @@ def test_a_larger_part_keeps_more_in_proportion():
     assert four.activation_bytes == pytest.approx(two.activation_bytes + 2 * each, rel=0.001)
     assert one.update == two.update == four.update
     assert 0 < one.checkpointed_bytes < one.activation_bytes
+
+
+def test_a_rehearsal_loads_no_compiler_and_leaves_none_that_is_not_one() -> None:
+    code = """
+import sys, torch
+from lmmodel.learning.rehearsal import rehearse
+from tests.learning.test_rehearsal import declaration, section
+rehearse(declaration("llama3"), section("muon", "float32"), precision="float32", sequences=(1,))
+assert "torch._dynamo" not in sys.modules, "it was loaded"
+assert "sympy" not in sys.modules
+weight = torch.nn.Parameter(torch.ones(2))
+torch.optim.AdamW([weight], fused=True)
+torch.compile(torch.sin, backend="eager")(weight)
+assert sys.modules["torch._dynamo"].__file__, "a stand-in is left behind"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lmmodel.architecture import count
+from lmmodel.architecture import check, count
+from lmmodel.architecture.declaration import Declaration
+from lmmodel.architecture.finding import Finding
 from lmmodel.architecture.resolve import designs
 from lmmodel.params.refusal import Refusal
 from pipelines import cli, contrast, drawing
@@ -111,8 +114,44 @@ def test_sections_of_a_file_replace_those_of_the_parameters() -> None:
 
 
 def test_a_published_design_has_its_published_size() -> None:
-    declaration = design.chosen("llama3", published_size=True).declaration
-    assert count.measure(declaration).parameters == 8_030_261_248
+    given = design.chosen("llama3", published_size=True)
+    counts = count.measure(given.declaration)
+    assert counts.parameters == 8_030_261_248
+    lines = list(drawing.drawn(given.declaration, counts.dump()))
+    assert figures(lines, "total") == [counts.parameters, counts.flops_per_token]
+    assert max(len(line) for line in lines) <= 100
+
+
+def test_a_batch_at_a_published_size_holds_whole_sequences() -> None:
+    section: Any = design.chosen("llama3", published_size=True).sections["pretrain"]
+    assert section.batch_tokens == 8192
+    assert section.sequences(8192) == 1
+    assert section.optimizer == design.chosen(None, published_size=False).sections["pretrain"].optimizer  # type: ignore[attr-defined]
+
+
+def test_a_published_design_is_checked_at_the_size_of_this_project(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths: list[int] = []
+
+    def hard(declaration: Declaration) -> list[Finding]:
+        widths.append(declaration.width)
+        return [Finding("causality", False, "it looks ahead")]
+
+    monkeypatch.setattr(check, "hard", hard)
+    with pytest.raises(SystemExit):
+        cli.main(["design", "llama3", "--published"])
+    assert widths == [32]
+    assert "it looks ahead" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_whole_page_of_a_published_design(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["design", "llama3", "--published"])
+    page = capsys.readouterr().out
+    assert "width 4,096, depth 32, 32 heads of 128, context 8,192" in page
+    assert "checked at width 32 in" in page
+    assert "rows of 8,192 tokens that fit at once, of 1 in a batch" in " ".join(page.split())
 
 
 @pytest.mark.parametrize(("name", "told"), [("lama3", "did you mean 'llama3'"), ("no.yaml", "there is no such file")])
