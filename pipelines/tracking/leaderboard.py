@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from pipelines.tracking.opening import CANDIDATE
+from pipelines.tracking.opening import CANDIDATE, STAGE
 
 PAGE = "http://127.0.0.1:5000"
 """Where `mlflow ui`, started in the project's folder, answers."""
@@ -22,7 +22,7 @@ def tags() -> dict[str, str]:
     metrics = ("validation_bits_per_byte", *judged, "parameters", "flops", "tokens_per_second")
     view = {
         "selectedColumns": [*(f"metrics.`{name}`" for name in metrics), "params.`seed`"],
-        "searchFilter": f"tags.`lmmodel.stage` = '{CANDIDATE}'",
+        "searchFilter": f"tags.`{STAGE}` = '{CANDIDATE}'",
         "orderByKey": "metrics.`validation_bits_per_byte`",
         "orderByAsc": True,
     }

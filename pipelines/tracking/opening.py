@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 CANDIDATE = "pretrain"
 """The stage whose works are the candidates; the others' runs are nested below theirs."""
 
+STAGE = "lmmodel.stage"
+"""The tag that a run has once it says what it is: a candidate may be bare, made for what is nested below it."""
+
 MADE_OF = {
     "pretrain": ("corpus", "tokenizer", "shards", "pretrain"),
     "finetune": ("dialogues", "finetune"),

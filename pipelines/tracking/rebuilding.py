@@ -18,7 +18,7 @@ from pipelines import paths, record, standing
 from pipelines.tracking import past
 from pipelines.tracking.delivery import deliver_abandoned
 from pipelines.tracking.notes import Writer, begin, place
-from pipelines.tracking.opening import MADE_OF, describe
+from pipelines.tracking.opening import MADE_OF, STAGE, describe
 from pipelines.tracking.store import IDENTITY, Store
 
 _PAGES = ("report.md", "samples.md")
@@ -74,8 +74,9 @@ def _standing() -> list[tuple[str, str]]:
 
 
 def _known() -> set[str]:
-    """The identities in the local database."""
-    return {value for (value,) in past.rows("SELECT value FROM tags WHERE key = ?", IDENTITY)}
+    """The identities in the local database of runs that say what they are."""
+    query = "SELECT found.value FROM tags found JOIN tags told USING (run_uuid) WHERE found.key = ? AND told.key = ?"
+    return {value for (value,) in past.rows(query, IDENTITY, STAGE)}
 
 
 def _note(stage: paths.Stage, identity: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.tracking import leaderboard, limits
 from pipelines.tracking.notes import Record, home, place
+from pipelines.tracking.opening import STAGE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -102,8 +103,9 @@ class Store:
             yield
 
     def has(self, identity: str) -> bool:
-        """Whether there is a run of `identity`, were it one that a person has deleted."""
-        return self._find(identity) is not None
+        """Whether there is a run of `identity` that says what it is, were it one that a person has deleted."""
+        run = self._find(identity)
+        return run is not None and STAGE in run.data.tags
 
     def address(self, identity: str) -> str | None:
         """Where a browser finds the run of `identity`; None where there is none, or no server to show it."""
@@ -172,7 +174,7 @@ class Store:
             self._client.log_batch(run_id, params=batch)
         self._client.update_run(run_id, name=begin["name"])
         nested = {"mlflow.parentRunId": candidate} if candidate else {}
-        self.tag(run_id, {"lmmodel.stage": begin["stage"], **nested, **begin["tags"]})
+        self.tag(run_id, {STAGE: begin["stage"], **nested, **begin["tags"]})
         self._client.log_inputs(run_id, [_dataset(item) for item in begin["data"]])
         if any(len(value) > limits.PARAMETER_LETTERS for value in given.values()):
             self._client.log_dict(run_id, given, "parameters.json")

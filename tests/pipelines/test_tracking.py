@@ -308,6 +308,17 @@ def test_what_was_restored_gets_the_runs_that_its_work_would_have_had(finished: 
     assert {item.dataset.name for item in candidate.inputs.dataset_inputs} == {"data/shards", "data/tokenizer"}
 
 
+def test_a_candidate_that_only_a_nested_run_has_spoken_of_is_rebuilt_too(finished: Path, empty_database: Path) -> None:
+    with_database(finished, empty_database)
+    with tracking.follow(a_project.job("finetune"), {"kept": 1}):
+        pass
+    settle()
+    assert tracking.missing() == ["pretrain", "evaluate"]
+    assert tracking.rebuild() == ["pretrain", "evaluate"]
+    assert tracking.missing() == []
+    assert sorted(run.data.tags["lmmodel.stage"] for run in runs()) == ["evaluate", "finetune", "pretrain"]
+
+
 def test_a_followed_work_and_its_rebuilt_twin_are_the_same_run(finished: Path, empty_database: Path) -> None:
     with_database(finished, empty_database)
     tracking.rebuild()
