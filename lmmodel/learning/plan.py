@@ -52,7 +52,8 @@ class Work:
 class Plan:
     """`steps` of `sequences` rows of `context` tokens, `micro_sequences` of them at once.
 
-    validations: the steps after which the model is put to text that it never learns from.
+    validations: the steps after which the model is put to text that it never learns from. recomputed: layers are
+    computed again on the way back.
     """
 
     steps: int
@@ -64,6 +65,7 @@ class Plan:
     threads: int
     precision: str
     compiled: bool
+    recomputed: bool = False
 
     @property
     def batch_tokens(self) -> int:
@@ -78,7 +80,8 @@ class Plan:
     def record(self) -> dict[str, Any]:
         """The part of the platform that was decided here, for the checkpoint."""
         kept = ("threads", "precision", "compiled", "micro_sequences")
-        return {name: getattr(self, name) for name in kept} | machine.record(self.device)
+        told = {name: getattr(self, name) for name in kept} | machine.record(self.device)
+        return told | ({"activation_checkpointing": True} if self.recomputed else {})
 
 
 def decide(section: Pretrain | Finetune, launch: Launch, work: Work) -> Plan:
@@ -95,6 +98,7 @@ def decide(section: Pretrain | Finetune, launch: Launch, work: Work) -> Plan:
         threads=_threads(),
         precision=machine.precision(section.precision, device),
         compiled=False,
+        recomputed=launch.activation_checkpointing,
     )
     return replace(plan, compiled=_compiled(launch.compile, plan, work))
 

@@ -120,13 +120,15 @@ class Launch(Settings):
     """How it runs, never what it computes.
 
     micro_batch_sequences: computed at once; a batch is summed from as many as it takes. compile: torch.compile; auto
-    where the run is long enough to earn it back. workers: processes that read, clean and tokenize.
+    where the run is long enough to earn it back. activation_checkpointing: layers are computed again on the way back,
+    which takes a third longer and a fraction of the memory. workers: processes that read, clean and tokenize.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     processes: Count = 1
     micro_batch_sequences: Literal["auto"] | Count = "auto"
     compile: Literal["auto"] | bool = "auto"
+    activation_checkpointing: bool = False
     workers: Literal["auto"] | Count = "auto"
 
     @model_validator(mode="after")

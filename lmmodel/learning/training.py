@@ -31,6 +31,7 @@ from lmmodel.learning.judged import Judged
 from lmmodel.learning.loss import Batch, Losses, Objective
 from lmmodel.learning.pace import Pace
 from lmmodel.learning.plan import Plan, keep
+from lmmodel.learning.recomputing import recomputed
 from lmmodel.learning.reports import Began, Report, Said, Saved, Stepped, Validated
 from lmmodel.learning.settings import Finetune, Pretrain
 from lmmodel.learning.stopping import listening
@@ -95,7 +96,8 @@ class Training:
     def run(self) -> Iterator[Report]:
         """Train from where it stands to the end of the plan; the model is left in float32."""
         alone = lock.held(self.scratch / "lock", str(self.scratch))
-        with alone, machine.determined(self.plan.device, self.plan.threads), listening() as stop:
+        again = recomputed(self.model, wanted=self.plan.recomputed)
+        with alone, machine.determined(self.plan.device, self.plan.threads), again, listening() as stop:
             keep(self.plan, self.scratch)
             self._resume()
             yield Began(self.plan, self.step)

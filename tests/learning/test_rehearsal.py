@@ -18,6 +18,7 @@ from lmmodel.architecture.model import build
 from lmmodel.learning import rehearsal
 from lmmodel.learning.loss import Batch, Losses
 from lmmodel.learning.plan import Plan
+from lmmodel.learning.recomputing import recomputed
 from lmmodel.learning.rehearsal import rehearse
 from lmmodel.learning.settings import Pretrain
 from lmmodel.learning.training import Training
@@ -150,8 +151,6 @@ def test_operations_of_a_step_are_three_times_those_of_a_forward_pass(design):
 
 @pytest.mark.parametrize("design", ["llama3", "gated_delta"])
 def test_layers_computed_again_keep_what_torch_keeps_then(design):
-    from torch.utils.checkpoint import checkpoint
-
     made, tokens_BT = build(declaration(design), seed=1), torch.zeros(ROWS, CONTEXT, dtype=torch.int64)
     (one,) = rehearse(declaration(design), section("adamw", "float32"), precision="float32", sequences=(ROWS,))
     with rehearsal._Watch() as watch:
@@ -160,13 +159,11 @@ def test_layers_computed_again_keep_what_torch_keeps_then(design):
         kept = made.trace(tokens_BT)
         whole = watch.live - before
         del kept
-        for layer in made.layers:
-            inner = layer.forward
-            layer.forward = lambda x, span, inner=inner: checkpoint(inner, x, span, use_reentrant=False)
-        before = watch.live
-        kept = made.trace(tokens_BT)
-        saved = whole - (watch.live - before)
-        del kept
+        with recomputed(made):
+            before = watch.live
+            kept = made.trace(tokens_BT)
+            saved = whole - (watch.live - before)
+            del kept
     # One layer of three is computed again at a time, so two thirds of what checkpointing saves at once are saved.
     assert one.activation_bytes - one.checkpointed_bytes == pytest.approx(saved * 2 / 3, rel=0.1)
 
