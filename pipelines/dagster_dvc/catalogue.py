@@ -17,10 +17,11 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.dagster_dvc.graph import Output, Project, Recipe, Stage, overlaps
+from pipelines.dagster_dvc.graph import Output, Project, Recipe, Stage, overlaps, path_of
 from pipelines.dagster_dvc.translator import Translator
 
 NEVER = "never ran"
+NOT_CACHED = "not in cache"  # dvc's word for an output that lies there, and that it could not bring back
 
 
 class Catalogue:
@@ -29,6 +30,7 @@ class Catalogue:
     def __init__(self, stages: Iterable[Stage], translator: Translator):
         self.translator = translator
         self.stages = {stage.name: stage if stage.outputs else _with_token(stage) for stage in stages}
+        self._told: dict[str, str] | None = None
         self._read = {path for stage in self.stages.values() for path in stage.inputs}
         self._writer = {output.path: stage for stage in self.stages.values() for output in stage.outputs}
 
@@ -79,6 +81,8 @@ class Catalogue:
         if stage.frozen:
             return self.recorded_version(stage)
         inputs = {path: self._now(path, project) for path in self._sources(stage)}
+        if stage.recorded and stage.declared.command:
+            inputs |= self._strayed(stage, project)
         return _hash(replace(stage.declared, inputs=inputs))
 
     def recorded_version(self, stage: Stage) -> str:
@@ -97,6 +101,19 @@ class Catalogue:
         """The version of the asset at `path` that dvc.lock says `stage` read."""
         recorded = stage.recorded.inputs.get(path) if stage.recorded else None
         return recorded or self.data_version(path)
+
+    def _strayed(self, stage: Stage, project: Project) -> dict[str, str]:
+        """What dvc says of outputs and assets read that do not lie there as dvc.lock has them."""
+        own = {output.path for output in stage.outputs}
+        read = {path for path in self.upstream(stage) if self._astray(project).get(path) != NOT_CACHED}
+        return {path: told for path, told in self._astray(project).items() if path in own | read}
+
+    def _astray(self, project: Project) -> dict[str, str]:
+        if self._told is None:
+            outputs = (output for stage in project.repo.index.stages for output in stage.outs)
+            statuses = ((path_of(project.repo, output), output.status()) for output in outputs)
+            self._told = {path: str(told) for path, status in statuses for told in status.values()}
+        return self._told
 
     def _writers(self, stage: Stage, paths: Iterable[str]) -> list[Stage]:
         """The other stages that write at `paths`, in the order of these."""

@@ -19,13 +19,14 @@ from pipelines.dagster_dvc.archive import oid_of
 from pipelines.dagster_dvc.graph import Output, Stage
 
 TEXT_CHARACTERS = 20_000  # of one file; the whole of it stands in Dagster's event log
+STAGE = "stage"  # every asset of ours says which it belongs to
 Metadata = dict[str, dg.MetadataValue]
 
 
 def declared(stage: Stage, output: Output) -> Metadata:
     """What is known before a run: shown as the definition of the asset."""
     command = stage.declared.command
-    told: Metadata = {"stage": dg.MetadataValue.text(stage.name), "path": dg.MetadataValue.text(output.path)}
+    told: Metadata = {STAGE: dg.MetadataValue.text(stage.name), "path": dg.MetadataValue.text(output.path)}
     if command:
         told["command"] = dg.MetadataValue.text(command if isinstance(command, str) else "\n".join(command))
     if stage.declared.parameters:

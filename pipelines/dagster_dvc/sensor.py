@@ -1,50 +1,110 @@
-"""What was run in a terminal, told to Dagster: a sensor on dvc.lock.
+"""What happened in a terminal, told to Dagster: a sensor on dvc.lock, dvc.yaml, parameters, code and outputs.
 
 Stages that ran (or were restored, or reverted) outside Dagster are reported as materializations without a run, with
 the versions that dvc.lock holds. An observation would not do: Dagster takes no version from it for such an asset.
+
+What was edited changes code versions, which Dagster reads off the definitions and nowhere else: then the code server is
+asked to load them again, as the button of the UI does, and webserver and daemon follow it within a second.
 """
 
 import json
 import os
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 
-from pipelines.dagster_dvc import assets, graph
+from pipelines.dagster_dvc import assets, graph, report
 from pipelines.dagster_dvc.catalogue import Catalogue
+from pipelines.dagster_dvc.graph import Project
 from pipelines.dagster_dvc.translator import Translator
 
-SECONDS = 30
+SECONDS = 10
 ELSEWHERE = "outside Dagster"
+_FAREWELL_SECONDS = 1.0  # the tick that asks for it runs in the server that is replaced: its answer goes first
+_PATIENCE_SECONDS = 120
 
 
 def watch(
-    root: str | os.PathLike[str], translator: Translator | None = None, *, name: str = "dvc_lock"
+    root: str | os.PathLike[str], translator: Translator | None = None, *, name: str = "dvc_status"
 ) -> dg.SensorDefinition:
-    """A sensor, on from the start, that reports what dvc.lock holds and Dagster has not heard of."""
+    """A sensor, on from the start, by which Dagster calls unsynced what ``dvc status`` calls changed."""
+    known = translator or Translator()
 
     @dg.sensor(
         name=name,
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Reports what dvc ran in a terminal.",
+        description="Keeps in step with what is run and edited in a terminal.",
     )
     def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        if _busy(context.instance):
-            return dg.SkipReason("A run is on its way; it reports for itself.")
         try:
-            stages = graph.settled(root, patient=False).values()
+            with graph.legible(root, patient=False) as project:
+                catalogue = Catalogue(project.stages, known)
+                moved = _moved(context, catalogue, project)
         except graph.BusyError as busy:
             return dg.SkipReason(f"{busy}; the next look will tell.")
-        catalogue = Catalogue(stages, translator or Translator())
+        except graph.UnreadableError as error:
+            return dg.SkipReason(f"dvc cannot read the project: {error}")
+        told = _renew(context, moved) if moved else "Nothing new."
+        if _busy(context.instance):
+            return dg.SkipReason(f"{told} A run is on its way; it reports for itself.")
         cursor = _digest(catalogue)
         if cursor == context.cursor:
-            return dg.SkipReason("dvc.lock holds nothing new.")
+            return dg.SkipReason(told)
         return dg.SensorResult(asset_events=list(unheard(Path(root), catalogue, context.instance)), cursor=cursor)
 
     return tick
+
+
+def _moved(context: dg.SensorEvaluationContext, catalogue: Catalogue, project: Project) -> list[str]:
+    """The assets that are other than Dagster was told when the definitions were loaded; those that are new or gone."""
+    if context.repository_def is None:
+        return []
+    nodes = context.repository_def.asset_graph.asset_nodes
+    loaded = {node.key: node.code_version for node in nodes if report.STAGE in node.metadata}
+    now = {
+        catalogue.keys[output.path]: catalogue.code_version(stage, project)
+        for stage in catalogue.stages.values()
+        for output in catalogue.assets(stage)
+    }
+    return sorted(key.to_user_string() for key in loaded.keys() | now.keys() if loaded.get(key) != now.get(key))
+
+
+def _renew(context: dg.SensorEvaluationContext, moved: list[str]) -> str:
+    """Have the definitions loaded again, a moment from now; what there is to say about it."""
+    names = ", ".join(moved)
+    if wrong := _unreadable():
+        return f"Changed: {names}; but {wrong}, so the definitions stay as they were."
+    origin = context.code_location_origin
+    if not isinstance(origin, GrpcServerCodeLocationOrigin):
+        return f"Changed: {names}; reload the definitions."
+
+    def ask() -> None:
+        time.sleep(_FAREWELL_SECONDS)
+        origin.create_client().reload_code(timeout=_PATIENCE_SECONDS)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return f"Changed: {names}; the definitions are being loaded again."
+
+
+def _unreadable() -> str:
+    """Which module of this process is no longer Python: definitions that fail to load have no sensor to mend them."""
+    for module in list(sys.modules.values()):
+        file = Path(getattr(module, "__file__", None) or "")
+        if file.suffix == ".py" and file.is_relative_to(Path.cwd()):
+            try:
+                compile(file.read_bytes(), str(file), "exec")
+            except (SyntaxError, ValueError) as error:
+                return f"{file} cannot be read: {error}"
+            except OSError:
+                continue
+    return ""
 
 
 def unheard(root: Path, catalogue: Catalogue, instance: dg.DagsterInstance) -> Iterator[dg.AssetMaterialization]:

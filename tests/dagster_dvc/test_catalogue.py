@@ -140,8 +140,8 @@ def test_what_never_ran_has_no_version(tmp_path: Path) -> None:
         (("params.yaml", "seed: 1", "seed: 1.0"), set()),
         (("raw.txt", "text", "other text"), {"split"}),
         (("step.py", "import json", "import json  # again"), {"settings"}),
-        (("models/settings/train.txt", "train", "something else"), {"train"}),
-        (("data/left.txt", "left", "an asset, so its readers depend on its data version"), set()),
+        (("models/settings/train.txt", "train", "something else"), {"settings", "train"}),
+        (("data/left.txt", "left", "an asset that is not as it was written"), {"split", "train"}),
         (("dvc.yaml", "desc: Learns", "desc: Learns more"), set()),
         (("dvc.yaml", "step.py judge", "step.py  judge"), {"judge"}),
     ],
@@ -159,7 +159,7 @@ def test_the_code_version_moves_with_what_dvc_would_call_changed(
 def test_a_detail_that_is_not_there_has_the_version_that_was_recorded(tmp_path: Path, ran: Toy) -> None:
     toy = copy(ran, tmp_path)
     (toy.root / "models/settings/train.txt").unlink()
-    assert not changed(toy)
+    assert changed(toy) == {"settings"}
 
 
 def test_a_detail_can_be_foreseen(tmp_path: Path, ran: Toy) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from pipelines.dagster_dvc import graph, sensor
+from pipelines.dagster_dvc import assets, graph, sensor
 from tests.dagster_dvc.dagster_says import materialize, unsynced
 from tests.dagster_dvc.toy import Toy
 
@@ -64,6 +65,41 @@ def test_what_ran_in_a_terminal_is_reported_once_with_its_figures(toy: Toy, inst
 def test_what_dagster_ran_is_not_reported_again(toy: Toy, instance: dg.DagsterInstance) -> None:
     materialize(toy, instance, "settings")
     assert reported(tick(toy, instance)) == set()
+
+
+def asked(toy: Toy, instance: dg.DagsterInstance, loaded: dg.RepositoryDefinition) -> str:
+    """What one look says that has nothing to report, by definitions that were loaded before."""
+    with dg.build_sensor_context(instance=instance, repository_def=loaded) as context:
+        result = sensor.watch(toy.root)(context)
+    assert isinstance(result, dg.SkipReason) or not result.asset_events
+    return str(result.skip_message) if isinstance(result, dg.SkipReason) else ""
+
+
+def test_what_was_edited_since_the_definitions_were_loaded_is_named(
+    toy: Toy, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensor, "_busy", lambda instance: True)
+    loaded = dg.Definitions(assets=assets.load(toy.root)).get_repository_def()
+    assert "Nothing new" in asked(toy, instance, loaded)
+    toy.edit("params.yaml", "rate: 0.5", "rate: 0.7")
+    assert "Changed: train; reload the definitions" in asked(toy, instance, loaded)
+    toy.edit("dvc.yaml", "  judge:", "  decide:")
+    assert "Changed: decide, judge, train; reload" in asked(toy, instance, loaded)
+    toy.write({"dvc.yaml": "stages: ["})
+    assert "dvc cannot read the project" in asked(toy, instance, loaded)
+
+
+def test_code_that_is_half_written_is_not_loaded(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(toy.root)
+    monkeypatch.syspath_prepend(str(toy.root))
+    toy.write({"half_written.py": "x = 1\n"})
+    import half_written  # type: ignore[import-not-found]
+
+    assert half_written.x == 1
+    assert sensor._unreadable() == ""
+    toy.write({"half_written.py": "x = (\n"})
+    assert "half_written.py cannot be read" in sensor._unreadable()
+    monkeypatch.delitem(sys.modules, "half_written")
 
 
 def test_it_does_not_wait_while_dvc_writes(toy: Toy, instance: dg.DagsterInstance) -> None:

@@ -2,51 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import socket
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.dagster_dvc.dagster_dev import dagster, prepared, served
 from tests.dagster_dvc.test_runner import lives, until
-from tests.dagster_dvc.toy import Toy, environment
-
-TREE = Path(__file__).resolve().parents[2]
-DEFINITIONS = """
-from pathlib import Path
-import dagster as dg
-from pipelines.dagster_dvc import assets
-defs = dg.Definitions(assets=assets.load(Path(__file__).parent), executor=dg.in_process_executor)
-"""
+from tests.dagster_dvc.toy import Toy
 
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Toy:
-    toy = Toy.slow(tmp_path)
-    toy.write({"definitions.py": DEFINITIONS, "dagster.yaml": (TREE / "dagster.yaml").read_text()})
-    return toy
-
-
-def dagster(toy: Toy, *arguments: str) -> subprocess.Popen[bytes]:
-    """A dagster command under way, in a process group of its own."""
-    quiet = {"PYTHONPATH": str(TREE), "DAGSTER_HOME": "", "DAGSTER_DISABLE_TELEMETRY": "1", "PYTHONWARNINGS": "ignore"}
-    with (toy.root / "dagster.log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "dagster", *arguments, "-f", "definitions.py"],
-            cwd=toy.root,
-            env={**environment(), **quiet},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    return prepared(Toy.slow(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -63,69 +32,16 @@ def test_the_training_ends_with_the_process_that_materializes(toy: Toy, number: 
 
 
 @pytest.mark.slow
-def test_the_stop_button_ends_the_training(toy: Toy) -> None:
-    with served(toy) as ask:
-        run = launched(ask)
+def test_the_stop_button_ends_the_training_though_the_definitions_were_loaded_anew_since(toy: Toy) -> None:
+    with served(toy) as page:
+        run = page.materialize("slow")
         until(lambda: toy.pids)
-        ask("mutation($id: String!) { terminateRun(runId: $id) { __typename } }", id=run)
-        until(lambda: not any(map(lives, toy.pids)))
-        status = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
-        until(lambda: ask(status, id=run)["runOrError"]["status"] == "CANCELED")
+        toy.edit("slow.py", "import os", "import math, os")
+        until(lambda: any("being loaded again" in told for told in page.ticks("dvc_status")))
+        time.sleep(5)  # whatever that may do to the run, it has done by then
+        assert lives(toy.pids[0])
+        page.stop(run)
+        until(lambda: not any(map(lives, toy.pids)), seconds=10)
+        until(lambda: page.status(run) == "CANCELED")
     assert (toy.root / "saved.txt").exists()
     assert list((toy.root / ".dagster/storage").rglob("*.db")), "history is kept where dagster.yaml says"
-
-
-@contextmanager
-def served(toy: Toy) -> Iterator[Any]:
-    """`dagster dev` without DAGSTER_HOME; gives a function that puts a GraphQL question to it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = dagster(toy, "dev", "-h", "127.0.0.1", "-p", str(port))
-
-    def ask(query: str, **variables: Any) -> Any:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", body, headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            said = json.load(answer)
-        assert "errors" not in said, said
-        return said["data"]
-
-    def is_ready() -> bool:
-        assert process.poll() is None, (toy.root / "dagster.log").read_text()
-        try:
-            return bool(ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"))
-        except OSError:
-            return False
-
-    try:
-        until(is_ready, seconds=120)
-        yield ask
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(timeout=60)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-def launched(ask: Any) -> str:
-    """Materialize everything, as the button does; gives the run."""
-    (node,) = ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }")[
-        "repositoriesOrError"
-    ]["nodes"]
-    selector = {
-        "repositoryName": node["name"],
-        "repositoryLocationName": node["location"]["name"],
-        "pipelineName": "__ASSET_JOB",
-        "assetSelection": [{"path": ["slow"]}],
-    }
-    answer = ask(
-        "mutation($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params)"
-        " { __typename ... on LaunchRunSuccess { run { runId } } } }",
-        params={"selector": selector, "mode": "default", "runConfigData": "{}"},
-    )["launchPipelineExecution"]
-    assert answer["__typename"] == "LaunchRunSuccess", answer
-    return str(answer["run"]["runId"])
