@@ -1,7 +1,7 @@
 """This project in Dagster: eight assets and their checks. ``dagster dev`` finds it.
 
 Everything but the checks follows from ``dvc.yaml``. One stage runs at a time in a run: all of them use every core, and
-a process of its own for each would cost 3 s.
+a process of its own for each would cost 3 s. The job `everything` runs branches side by side all the same.
 """
 
 from __future__ import annotations
@@ -150,5 +150,6 @@ defs = dg.Definitions(
         check("evaluate", every_task_is_scored),
     ],
     sensors=[sensor.watch(Path(), TRANSLATOR)],
+    jobs=[assets.in_parallel()],
     executor=dg.in_process_executor,
 )

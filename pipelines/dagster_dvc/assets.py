@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.data_version import (
@@ -25,12 +26,19 @@ from pipelines.dagster_dvc.graph import Output, Project, Stage
 from pipelines.dagster_dvc.live import Live
 from pipelines.dagster_dvc.translator import Translator
 
+RETRIES, PAUSE_SECONDS = 2, 10  # of a stage that the machine ended; one that fails by itself would fail again
+
 
 def load(root: str | os.PathLike[str], translator: Translator | None = None) -> list[dg.AssetsDefinition]:
     """Every stage of the DVC project at `root`. Reads dvc's files and hashes what they name; runs nothing."""
     with graph.opened(root) as project:
         catalogue = Catalogue(project.stages, translator or Translator())
         return [_define(project, catalogue, stage) for stage in catalogue.stages.values()]
+
+
+def in_parallel(name: str = "everything") -> Any:
+    """A job of all assets that runs branches of the graph side by side: each stage in a process of its own."""
+    return dg.define_asset_job(name, dg.AssetSelection.all(), executor_def=dg.multiprocess_executor)
 
 
 def results(
@@ -69,6 +77,7 @@ def _define(project: Project, catalogue: Catalogue, stage: Stage) -> dg.AssetsDe
         name=re.sub(r"\W", "_", name),
         specs=[_spec(project, catalogue, stage, output) for output in catalogue.assets(stage)],
         pool=translator.pool(stage),
+        retry_policy=dg.RetryPolicy(max_retries=RETRIES, delay=PAUSE_SECONDS, backoff=dg.Backoff.EXPONENTIAL),
         op_tags={PRIORITY_TAG: str(-catalogue.order.index(name))},  # so that a whole run writes the same dvc.lock
     )
     def run_stage(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetObservation]:
@@ -104,7 +113,7 @@ def _materialize(
                     context.log.info(line)
                 yield from live.observations()
         except runner.DvcError as failure:
-            raise dg.Failure(f"{name}: {failure}", allow_retries=False) from None
+            raise dg.Failure(f"{name}: {failure}", allow_retries=failure.is_fault) from None
     after = Catalogue(graph.settled(root).values(), translator)
     stage = after.stages[name]
     more = {**report.texts(root, translator.shown(stage)), **report.links(translator.links(stage))}

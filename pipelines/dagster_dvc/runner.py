@@ -39,6 +39,8 @@ TELLS: tuple[tuple[re.Pattern[str], Outcome], ...] = (
     (re.compile(r"(?:Stage )?'(.+)' didn't change, skipping$"), "unchanged"),
     (re.compile(r"Verifying (?:outputs|data sources) in (?:frozen )?stage: '(.+)'$"), "unchanged"),
 )
+STOPPED_WITH = re.compile(r"failed to run: .*, exited with (-?\d+)$")
+FAULTS = (signal.SIGKILL, signal.SIGBUS)  # no memory left, no room behind a mapped file: never what a stage does itself
 BUSY = "is busy, it is being blocked by:"
 KEPT_LINES = 40
 PULSE_SECONDS = 1.0  # between two looks at a stage that says nothing
@@ -52,6 +54,12 @@ class DvcError(Exception):
         self.code = code
         self.lines = lines
         super().__init__("\n".join([f"dvc ended with exit code {code}", *lines]))
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether the machine ended it, and not what the stage does: then it may go better another time."""
+        told = [int(found[1]) for line in self.lines if (found := STOPPED_WITH.search(line))]
+        return any(code in (-number, 128 + number) for code in (self.code, *told) for number in FAULTS)
 
 
 class Run:

@@ -27,6 +27,7 @@ sensor.SECONDS = 1
 defs = dg.Definitions(
     assets=assets.load(Path(__file__).parent),
     sensors=[sensor.watch(Path(__file__).parent)],
+    jobs=[assets.in_parallel()],
     executor=dg.in_process_executor,
 )
 """
@@ -74,11 +75,12 @@ class Page:
 
     def materialize(self, *keys: str) -> str:
         """As the button does; gives the run."""
-        selector = {
-            **self._repository,
-            "pipelineName": "__ASSET_JOB",
-            "assetSelection": [{"path": key.split("/")} for key in keys],
-        }
+        return self.launch("__ASSET_JOB", *keys)
+
+    def launch(self, job: str, *keys: str) -> str:
+        """A job, some of its assets; gives the run."""
+        chosen = {"assetSelection": [{"path": key.split("/")} for key in keys]}
+        selector = {**self._repository, "pipelineName": job, **chosen}
         answer = self.ask(
             "mutation($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params)"
             " { __typename ... on LaunchRunSuccess { run { runId } } } }",

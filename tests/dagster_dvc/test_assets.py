@@ -141,3 +141,15 @@ def test_a_dvc_file_is_an_asset_whose_data_is_committed_when_it_is_materialized(
         assert unsynced(toy, instance) == {"count"}
         assert outcomes(materialize(toy, instance)) == {"data.csv": "unchanged", "count": "executed"}
         assert unsynced(toy, instance) == set()
+
+
+@pytest.mark.parametrize(("end", "times"), [("kill -9 $$", 2), ("exit 1", 1)])
+def test_a_stage_is_tried_again_only_when_the_machine_ended_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, times: int
+) -> None:
+    monkeypatch.setattr(assets, "PAUSE_SECONDS", 0)
+    command = f"echo x >> tries; test $(wc -l < tries) = 2 || {end}; echo done > once.txt"
+    toy = Toy.make(tmp_path, pipeline=f"stages:\n  once:\n    cmd: {command}\n    outs: [once.txt]\n")
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert materialize(toy, instance, raises=False).success is (times == 2)
+    assert (tmp_path / "tries").read_text().count("x") == times
