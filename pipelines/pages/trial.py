@@ -173,28 +173,30 @@ def page(names: list[str], seed: int, learners: list[Learner], moments: list[Mom
     tokens = [(step + 1) * plan.batch_tokens for step in range(steps)]
     by_tokens = {name: (tokens, side.losses_nats[:steps]) for name, side in zip(names, learners, strict=True)}
     by_seconds = {name: (side.seconds, side.losses_nats) for name, side in zip(names, learners, strict=True)}
-    for lines, under in ((by_tokens, "tokens"), (by_seconds, "s")):
+    for lines, under, along in ((by_tokens, "tokens", "tokens"), (by_seconds, "s", "seconds")):
         yield ""
-        yield "  loss of each batch before it is learnt from, nats a token"
+        yield f"  loss of each batch before it is learnt from, nats a token, by {along} spent"
         yield from plotting.curves(lines, under=under)
     yield ""
     found = [difference(moment, ground.bytes_R) for moment in moments]
-    yield from wording.table(_table(names, moments, found, plan.batch_tokens), "<>>>")
+    held = [sum(parameter.numel() for parameter in side.model.parameters()) for side in learners]
+    yield from wording.table(_table(names, held, moments, found, plan.batch_tokens), "<>>>")
     yield ""
     yield from wording.entry("", _verdict(names, found), at=2)
     rows = len(ground.bytes_R)
     what = (
-        f"Differences are of the second to the first, on the same {rows:,} held-out rows of {plan.context:,} tokens; "
-        f"intervals are 95 % over these rows, paired: what other text like it would give. How much it would be with "
-        f"other first weights and batches they do not hold: that says another --seed."
+        f"Differences are {names[1]} less {names[0]}, and fewer bits are better, on the same {rows:,} held-out rows of "
+        f"{plan.context:,} tokens. Intervals are 95 %, paired over these rows: they hold for other text like it, from "
+        f"these first weights and batches. For others, try another --seed."
     )
     yield from wording.entry("", what, at=2)
 
 
 def _table(
-    names: list[str], moments: list[Moment], found: list[Difference], batch_tokens: int
+    names: list[str], held: list[int], moments: list[Moment], found: list[Difference], batch_tokens: int
 ) -> Iterator[tuple[str, ...]]:
     yield ("", *names, "difference")
+    yield ("  parameters", *(f"{count:,}" for count in held), f"{held[1] - held[0]:+,}")
     for moment, one in zip(moments, found, strict=True):
         yield (f"  after equal {moment.name}", "", "", "")
         yield ("    tokens", *(f"{steps * batch_tokens:,}" for steps in moment.steps), "")

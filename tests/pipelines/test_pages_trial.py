@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from lmmodel import folder as folders
+from lmmodel.architecture import count
 from lmmodel.learning.trial import Moment
 from lmmodel.params.refusal import Refusal
 from lmmodel.text import shards, tokenizer
 from pipelines import cli
-from pipelines.pages import trial
+from pipelines.pages import design, trial
 from tests.pipelines.a_project import ROOT
 
 TINY = ROOT / "tests" / "tiny.yaml"
@@ -57,9 +58,15 @@ def test_two_designs_are_compared_and_nothing_is_written(project: Path, capsys: 
         "bits per byte",
         "held-out rows",
         "o params.yaml   x gpt2",
+        "nats a token, by tokens spent",
+        "nats a token, by seconds spent",
+        "Differences are gpt2 less params.yaml, and fewer bits are better",
     ):
         assert said in page
     assert max(map(len, page.splitlines())) <= 100
+    counts = [count.measure(design.chosen(name, published_size=False).declaration) for name in (None, "gpt2")]
+    one, other = (side.parameters for side in counts)
+    assert f"{one:,} {other:,} {other - one:+,}" in " ".join(page.split())
     assert files(project) == before
 
 
