@@ -19,6 +19,7 @@ Shapes live in names, and every letter means the same everywhere:
     declaration = lmmodel.load_declaration("params.yaml")   # validated, complete, frozen
     model = lmmodel.build(declaration)                      # torch.nn.Module; model(tokens_BT) -> logits_BTV
     model, tokenizer = lmmodel.load("models/pretrain")
+    model = lmmodel.load_model("imported")                  # alone: it may have come without a tokenizer
 """
 
 from importlib import import_module
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from lmmodel.architecture.declaration import Declaration
     from lmmodel.architecture.model import build
     from lmmodel.architecture.resolve import load_declaration
-    from lmmodel.learning.checkpoint import load
+    from lmmodel.learning.checkpoint import load, load_model
     from lmmodel.params.refusal import Refusal
 
-__all__ = ["Declaration", "Refusal", "build", "load", "load_declaration"]
+__all__ = ["Declaration", "Refusal", "build", "load", "load_declaration", "load_model"]
 
 _HOMES = {
     "Declaration": "lmmodel.architecture.declaration",
@@ -39,6 +40,7 @@ _HOMES = {
     "build": "lmmodel.architecture.model",
     "load": "lmmodel.learning.checkpoint",
     "load_declaration": "lmmodel.architecture.resolve",
+    "load_model": "lmmodel.learning.checkpoint",
 }
 
 

@@ -59,15 +59,39 @@ def load(folder: str | Path, *, code: Iterable[str | Path] = ()) -> tuple[Model,
     code: files of components of one's own that may run: each ends as the declaration names it, or lies in kinds/ of
     the folder. A Refusal names what is missing, cut off or changed, and a component that `code` does not hold.
     """
-    from lmmodel.architecture.model import build
-    from lmmodel.text.tokenizer import Tokenizer
-
     folder = Path(folder)
     sealed.verify(folder)
+    words = tokenizer(folder)
+    return _model(folder, code), words
+
+
+def load_model(folder: str | Path, *, code: Iterable[str | Path] = ()) -> Model:
+    """As `load`, the model alone: for token ids in and logits out, where a model was imported without a tokenizer."""
+    folder = Path(folder)
+    sealed.verify(folder)
+    return _model(folder, code)
+
+
+def tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer in `folder`; a Refusal where its model was imported without one."""
+    from lmmodel.text.tokenizer import DESCRIPTION, Tokenizer
+
+    place = folder / TOKENIZER
+    if (folder / _FACTS).is_file() and not (place / DESCRIPTION).is_file():
+        raise Refusal(
+            f"{folder}: has no tokenizer (its model was imported without one of this project's), so it takes and "
+            f"gives token ids alone: lmmodel.load_model('{folder}')"
+        )
+    return Tokenizer.load(place)
+
+
+def _model(folder: Path, code: Iterable[str | Path]) -> Model:
+    from lmmodel.architecture.model import build
+
     facts(folder)
     model = build(declaration(folder, code=code), seed=0)
     _fill(model, folder / _WEIGHTS)
-    return model.eval(), Tokenizer.load(folder / TOKENIZER)
+    return model.eval()
 
 
 def declaration(folder: Path, *, code: Iterable[str | Path] = ()) -> Declaration:

@@ -45,8 +45,6 @@ def show(told: argparse.Namespace) -> None:
     checkpoint = told.checkpoint or standing_checkpoint()
     if not (checkpoint / "checkpoint.json").is_file():
         raise Refusal(f"{checkpoint}: holds no model (no checkpoint.json); `dvc repro` trains one")
-    if not (checkpoint / "tokenizer" / "tokenizer.json").is_file():
-        raise Refusal(f"{checkpoint}: has no tokenizer (it was imported without): it takes and gives token ids alone")
     voice = Voice(checkpoint, told)
     if told.chat:
         voice.chat([told.prompt] if told.prompt is not None else questions())

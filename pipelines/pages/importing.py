@@ -1,8 +1,9 @@
-"""A Hugging Face folder made into a checkpoint that `lmmodel generate` and `lmmodel.load` read.
+"""A Hugging Face folder made into a checkpoint that `lmmodel.load_model` reads.
 
-The folder is local: config.json and *.safetensors, one file or several with their index. Nothing is downloaded, no code
-is run, nothing pickled is opened. An architecture that is not known, and a setting that no declaration expresses, are
-refused by name: what comes out computes what transformers would.
+With a tokenizer that this project wrote beside it, `lmmodel.load` and `lmmodel generate` read it too. The folder is
+local: config.json and *.safetensors, one file or several with their index. Nothing is downloaded, no code is run,
+nothing pickled is opened. An architecture that is not known, and a setting that no declaration expresses, are refused
+by name: what comes out computes what transformers would.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ def show(told: argparse.Namespace) -> None:
     print(f"{told.target}: a {brought.facts[reader.SOURCE]['model_type']} of {count:,} parameters, ", end="")
     print(f"{declaration.depth} layers of width {declaration.width}, context {declaration.context:,}")
     print(f"  tokenizer: {brought.tokenizer}")
+    loader = "load" if (told.target / "tokenizer" / "tokenizer.json").is_file() else "load_model"
+    print(f"  in Python: lmmodel.{loader}('{told.target}')")
     if brought.left_out:
         more = f" and {len(brought.left_out) - 1} more" if len(brought.left_out) > 1 else ""
         print(f"  left out, as transformers leaves them out: {brought.left_out[0]}{more}")

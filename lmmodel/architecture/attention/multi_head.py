@@ -29,13 +29,14 @@ class Options(Heads):
 
     window: the tokens that a token sees, itself among them, as a number or as a fraction of the context; all where
     neither is given. qk_norm: a norm like the layer's on queries and keys, over each head or over all of them at once.
+    bias: of every product, or of the inputs alone (of query, key, value and gate, not of what is written back).
     scale: of the products, 1 / sqrt(head width) unless told. softcap: scores pass through softcap * tanh(score /
     softcap). sinks: a learned score of each head for attending to nothing. output_gate: what a head gathers is weighed
     by the token, number by number. value_residual: values are a learned mixture with the first layer's.
     """
 
     qk_norm: Literal["none", "head", "width"] = "none"
-    bias: bool = False
+    bias: bool | Literal["inputs"] = False
     scale: Positive | None = None
     softcap: Positive | None = None
     sinks: bool = False
@@ -65,11 +66,12 @@ class Attention(nn.Module):
         assert told.kv_heads is not None
         self.head_width, self.window = sizes.head_width, told.window
         queries, keys = sizes.heads * sizes.head_width, told.kv_heads * sizes.head_width
-        self.query = nn.Linear(sizes.width, queries, bias=told.bias)
-        self.key = nn.Linear(sizes.width, keys, bias=told.bias)
-        self.value = nn.Linear(sizes.width, keys, bias=told.bias)
-        self.out = nn.Linear(queries, sizes.width, bias=told.bias)
-        self.gate = nn.Linear(sizes.width, queries, bias=told.bias) if told.output_gate else None
+        biased = told.bias is not False
+        self.query = nn.Linear(sizes.width, queries, bias=biased)
+        self.key = nn.Linear(sizes.width, keys, bias=biased)
+        self.value = nn.Linear(sizes.width, keys, bias=biased)
+        self.out = nn.Linear(queries, sizes.width, bias=told.bias is True)
+        self.gate = nn.Linear(sizes.width, queries, bias=biased) if told.output_gate else None
         self.value_mix_2 = nn.Parameter(torch.full((2,), 0.5)) if told.value_residual else None
         self.sink_H = nn.Parameter(torch.zeros(sizes.heads)) if told.sinks else None
         self.scale, self.softcap = told.scale, told.softcap

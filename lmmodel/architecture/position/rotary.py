@@ -26,9 +26,10 @@ _TOLD = {
     "linear": ("factor",),
     "ntk": ("factor",),
     "yarn": ("factor", "original_context", "slow_turns", "fast_turns", "attention_factor"),
+    "yarn_untruncated": ("factor", "original_context", "slow_turns", "fast_turns", "attention_factor"),
     "llama3": ("factor", "original_context", "slow_turns", "fast_turns"),
 }
-_FAST_TURNS = {"yarn": 32.0, "llama3": 4.0}
+_FAST_TURNS = {"yarn": 32.0, "yarn_untruncated": 32.0, "llama3": 4.0}
 
 
 class Options(Settings):
@@ -37,12 +38,13 @@ class Options(Settings):
     scaling: how a context `factor` times as long as original_context is reached (8 where neither is given; one follows
     from the other). linear: all pairs turn so much slower. ntk: theta grows, until the slowest pair does. yarn, llama3:
     pairs that turn less than slow_turns times (1) within the original context are slowed, those that turn more than
-    fast_turns times (32, 4) are not, with a ramp between. attention_factor: of what turned; 0.1 ln(factor) + 1.
+    fast_turns times (32, 4) are not, with a ramp between, which yarn lets begin and end at whole pairs and
+    yarn_untruncated where it falls. attention_factor: of what turned; 0.1 ln(factor) + 1.
     """
 
     theta: Positive = 10_000.0
     fraction: Fraction = 1.0
-    scaling: Literal["none", "linear", "ntk", "yarn", "llama3"] = "none"
+    scaling: Literal["none", "linear", "ntk", "yarn", "yarn_untruncated", "llama3"] = "none"
     factor: Positive | None = None
     original_context: Count | None = None
     slow_turns: Positive | None = None
@@ -128,7 +130,9 @@ def _yarn(told: Options, exponents_P: Tensor) -> Tensor:
         pairs * math.log((told.original_context or 1) / ((turns or 1.0) * 2 * math.pi)) / math.log(told.theta)
         for turns in (told.fast_turns, told.slow_turns)
     )
-    first, last = max(math.floor(fast), 0), min(math.ceil(slow), 2 * pairs - 1)
+    if told.scaling == "yarn":
+        fast, slow = math.floor(fast), math.ceil(slow)
+    first, last = max(fast, 0), min(slow, 2 * pairs - 1)
     places_P = torch.arange(pairs, device=exponents_P.device, dtype=exponents_P.dtype)
     ramp_P = ((places_P - first) / (last - first if last != first else 0.001)).clamp(0, 1)
     kept_P, periods_P = 1 - ramp_P, told.theta**exponents_P
@@ -146,7 +150,14 @@ def _llama3(told: Options, exponents_P: Tensor) -> Tensor:
     return torch.where((lengths_P < context / fast) | (lengths_P > context / slow), slowed_P, between_P)
 
 
-_FREQUENCIES = {"none": _plain, "linear": _linear, "ntk": _ntk, "yarn": _yarn, "llama3": _llama3}
+_FREQUENCIES = {
+    "none": _plain,
+    "linear": _linear,
+    "ntk": _ntk,
+    "yarn": _yarn,
+    "yarn_untruncated": _yarn,
+    "llama3": _llama3,
+}
 
 
 def _stored(table: Tensor) -> Tensor:

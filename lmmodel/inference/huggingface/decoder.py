@@ -35,6 +35,8 @@ DEFAULTS: dict[str, Any] = {
 }
 """Of most of them, for what a config.json leaves out; sizes it has to tell."""
 
+_SLIDING, _FULL = "sliding_attention", "full_attention"
+
 ATTENTION = {
     "attention.query": "self_attn.q_proj",
     "attention.key": "self_attn.k_proj",
@@ -95,6 +97,20 @@ def layer_types(config: Config, depth: int, *, otherwise: list[str]) -> list[str
     return types
 
 
+def windows(config: Config, depth: int) -> list[int | None]:
+    """The window of each layer, None where it sees all: as Qwen tells it, from which layer on or layer by layer."""
+    first = config.take("max_window_layers")
+    window = config.take("sliding_window")
+    if not config.flag("use_sliding_window") or window is None:
+        types = layer_types(config, depth, otherwise=[_FULL] * depth)
+        if _SLIDING in types:
+            raise config.refuse("layer_types", f"names {_SLIDING}, and no window is in use")
+        return [None] * depth
+    window = config.count("sliding_window")
+    otherwise = [_SLIDING if number >= first else _FULL for number in range(depth)]
+    return [window if kind == _SLIDING else None for kind in layer_types(config, depth, otherwise=otherwise)]
+
+
 def described(seen: Seen) -> dict[str, Any]:
     """What `sizes`, `norm`, `attention` and `embedding` read, and the rotary position."""
     declared = seen.declaration
@@ -109,6 +125,18 @@ def described(seen: Seen) -> dict[str, Any]:
         "rms_norm_eps": epsilon(seen),
         "initializer_range": declared.initial.std,
         "tie_word_embeddings": declared.embedding.tied,
+    }
+
+
+def windows_described(seen: Seen) -> dict[str, Any]:
+    """What `windows` reads."""
+    widths = seen.each("attention", "window")
+    window = next((width for width in widths if width), None)
+    return {
+        "use_sliding_window": window is not None,
+        "sliding_window": window,
+        "max_window_layers": len(widths),
+        "layer_types": [_SLIDING if width else _FULL for width in widths],
     }
 
 

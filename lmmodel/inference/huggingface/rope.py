@@ -10,7 +10,7 @@ from lmmodel.inference.huggingface.config import Config
 
 SCALINGS = {"default": "none", "linear": "linear", "yarn": "yarn", "llama3": "llama3"}
 """By `rope_type`. The others depend on the length of the text at hand (dynamic) or on learned tables (longrope)."""
-_TYPES = {ours: theirs for theirs, ours in SCALINGS.items()}
+_TYPES = {**{ours: theirs for theirs, ours in SCALINGS.items()}, "yarn_untruncated": "yarn"}
 
 
 def position(config: Config, *, context: int, theta: float = 10_000.0, fraction: float | None = None) -> dict[str, Any]:
@@ -49,14 +49,15 @@ def _linear(told: Config) -> dict[str, Any]:
 
 
 def _yarn(told: Config) -> dict[str, Any]:
-    told.defaults |= {"beta_fast": None, "beta_slow": None, "attention_factor": None, "factor": None}
-    told.only("truncate", True, None)
+    told.defaults |= {"beta_fast": None, "beta_slow": None, "attention_factor": None, "factor": None, "truncate": True}
+    truncated = told.take("truncate") is None or told.flag("truncate")
     told.free("mscale", "mscale_all_dim")
     context = told.count("original_max_position_embeddings")
     factor = told.number_or_none("factor")
     if factor is None:
         factor = told.defaults["original_max_position_embeddings"] / context
     return {
+        "scaling": "yarn" if truncated else "yarn_untruncated",
         "factor": factor,
         "original_context": context,
         "fast_turns": told.number_or_none("beta_fast") or 32.0,
@@ -87,15 +88,17 @@ def _llama3(told: Config) -> dict[str, Any]:
 
 _READ = {"none": lambda told: {}, "linear": _linear, "yarn": _yarn, "llama3": _llama3}
 
+_YARN = {
+    "factor": "factor",
+    "original_context": "original_max_position_embeddings",
+    "fast_turns": "beta_fast",
+    "slow_turns": "beta_slow",
+    "attention_factor": "attention_factor",
+}
 _SPELT = {
     "linear": {"factor": "factor"},
-    "yarn": {
-        "factor": "factor",
-        "original_context": "original_max_position_embeddings",
-        "fast_turns": "beta_fast",
-        "slow_turns": "beta_slow",
-        "attention_factor": "attention_factor",
-    },
+    "yarn": _YARN,
+    "yarn_untruncated": _YARN,
     "llama3": {
         "factor": "factor",
         "original_context": "original_max_position_embeddings",
@@ -113,4 +116,5 @@ def parameters(position: Mapping[str, Any], *, partial: bool = False) -> dict[st
     scaling = position.get("scaling", "none")
     told = {"rope_type": _TYPES.get(scaling, "default"), "rope_theta": position.get("theta", 10_000.0)}
     told |= {their: position[own] for own, their in _SPELT.get(scaling, {}).items()}
+    told |= {"truncate": False} if scaling == "yarn_untruncated" else {}
     return {**told, "partial_rotary_factor": position.get("fraction", 1.0)} if partial else told

@@ -67,6 +67,13 @@ SCALED = {
         "attention_factor": 1.3,
         "truncate": True,
     },
+    "yarn, not truncated": {
+        "rope_type": "yarn",
+        "factor": 4.0,
+        "original_max_position_embeddings": 40,
+        "beta_fast": 3.0,
+        "truncate": False,
+    },
 }
 VARIANTS = {
     **{f"llama3, {name}": ("llama3", {"rope_parameters": {"rope_theta": 1e4, **s}}) for name, s in SCALED.items()},
@@ -84,6 +91,32 @@ VARIANTS = {
         {"rope_parameters": {"rope_theta": 1e4, **SCALED["yarn"], "mscale": 1.0, "mscale_all_dim": 0.707}},
     ),
 }
+
+
+INPUTS = "attention: {bias: inputs}"
+QWEN2 = {
+    "alike": {},
+    "with windows": {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 1, "layer_types": None},
+}
+
+
+@pytest.mark.parametrize("variant", QWEN2)
+def test_qwen_2_has_biases_on_what_attention_reads_alone(variant, tmp_path):
+    fit = writer.fitting(declared("llama3", INPUTS))
+    assert fit.family.model_type == "qwen2"
+    theirs = made(tmp_path / "theirs", {**fit.config, **QWEN2[variant]})
+    assert same_as(theirs, tmp_path / "theirs")
+    found = reader.read(tmp_path / "theirs")
+    attention = found.model.layers[0].attention
+    assert [part.bias is None for part in (attention.query, attention.key, attention.value, attention.out)] == [
+        *(False, False, False),
+        True,
+    ]
+    values = checkpoint.values(found.model)
+    writer.write(tmp_path / "ours", values=values, declaration=found.model.declaration, facts=found.facts)
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours", attn_implementation="eager").eval()
+    with torch.inference_mode():
+        assert torch.allclose(again(TOKENS_BT).logits, theirs(TOKENS_BT).logits, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -237,8 +270,8 @@ REFUSED = [
     ),
     ({"rope_parameters": {"rope_type": "default", "mrope_section": [2, 3]}}, "rope_parameters.mrope_section"),
     (
-        {"rope_parameters": {"rope_type": "yarn", "factor": 2.0, "truncate": False}},
-        "rope_parameters.truncate false cannot be expressed by a declaration; what can is true or null",
+        {"rope_parameters": {"rope_type": "yarn", "factor": 2.0, "truncate": "no"}},
+        'rope_parameters.truncate "no" should be true or false',
     ),
     ({"rope_parameters": {"rope_type": "linear"}}, "rope_parameters.factor is missing"),
     ({"partial_rotary_factor": 0.5}, "partial_rotary_factor 0.5 cannot be expressed"),

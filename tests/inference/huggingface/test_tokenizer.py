@@ -8,8 +8,10 @@ import pytest
 import torch
 import transformers
 
+import lmmodel
 from lmmodel.inference.huggingface import reader, writer
 from lmmodel.learning import checkpoint
+from lmmodel.params.refusal import Refusal
 from lmmodel.text.tokenizer import Tokenizer, train
 from pipelines import cli
 from tests.inference.small import model
@@ -68,7 +70,15 @@ def test_without_a_tokenizer_it_is_said_in_one_line(tmp_path, capsys):
     folder = sent(tmp_path, "byte")
     (folder / "tokenizer_config.json").unlink()
     cli.main(["import", str(folder), str(tmp_path / "mute")])
-    assert "tokenizer: none; token ids alone go in and out" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "tokenizer: none; token ids alone go in and out" in said
+    assert f"in Python: lmmodel.load_model('{tmp_path / 'mute'}')" in said
+    with pytest.raises(Refusal, match=r"mute: has no tokenizer .* lmmodel\.load_model\('.*mute'\)"):
+        lmmodel.load(tmp_path / "mute")
+    tokens_BT = torch.tensor([[3, 1, 4, 1, 5]])
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    assert torch.allclose(lmmodel.load_model(tmp_path / "mute")(tokens_BT), theirs(tokens_BT).logits, atol=1e-4)
+    capsys.readouterr()
     with pytest.raises(SystemExit):
         cli.main(["generate", str(tmp_path / "mute"), "--prompt", "foot"])
     told = capsys.readouterr().err

@@ -21,13 +21,12 @@ DEFAULTS = {
     "sliding_window": 4096,
     "max_window_layers": 28,
 }
-_SLIDING, _FULL = "sliding_attention", "full_attention"
 
 
 def declare(config: Config) -> Declaration:
     """Layers alike, but that some may see no more than a window."""
     sizes = decoder.sizes(config)
-    windows = _windows(config, sizes.depth)
+    windows = decoder.windows(config, sizes.depth)
     bias = config.flag("attention_bias")
     layer = {
         "norm": decoder.norm(config),
@@ -40,30 +39,9 @@ def declare(config: Config) -> Declaration:
     return assemble(config, sizes=sizes, layers=layers, embedding=decoder.embedding(config))
 
 
-def _windows(config: Config, depth: int) -> list[int | None]:
-    first = config.take("max_window_layers")
-    window = config.take("sliding_window")
-    if not config.flag("use_sliding_window") or window is None:
-        types = decoder.layer_types(config, depth, otherwise=[_FULL] * depth)
-        if _SLIDING in types:
-            raise config.refuse("layer_types", f"names {_SLIDING}, and no window is in use")
-        return [None] * depth
-    window = config.count("sliding_window")
-    otherwise = [_SLIDING if number >= first else _FULL for number in range(depth)]
-    return [window if kind == _SLIDING else None for kind in decoder.layer_types(config, depth, otherwise=otherwise)]
-
-
 def describe(seen: Seen) -> dict[str, Any]:
     """The settings of every layer, from the first that has them."""
-    windows = seen.each("attention", "window")
-    window = next((width for width in windows if width), None)
-    told = {
-        "attention_bias": seen("attention", "bias"),
-        "use_sliding_window": window is not None,
-        "sliding_window": window,
-        "max_window_layers": len(windows),
-        "layer_types": [_SLIDING if width else _FULL for width in windows],
-    }
+    told = {"attention_bias": seen("attention", "bias"), **decoder.windows_described(seen)}
     return {**decoder.described(seen), **decoder.gated_described(seen), **decoder.rope_described(seen), **told}
 
 
