@@ -65,15 +65,20 @@ def _strips_pay(q_BTHK: Tensor, k_BSGK: Tensor) -> bool:
 
 def _in_strips(q_BTHK: Tensor, k_BSGK: Tensor, v_BSGV: Tensor, mask: Tensor | None) -> Tensor:
     """Plain products, a strip of queries at a time: what is later than all of a strip is never computed."""
-    T = q_BTHK.size(1)
+    T, groups = q_BTHK.size(1), k_BSGK.size(2)
     width = max(_NARROWEST, -(-T // _STRIPS))
+    # Turned before it is cut: a gradient that comes back to a strip would otherwise be turned once for each.
+    q_BGRTK = q_BTHK.unflatten(2, (groups, -1)).permute(0, 2, 3, 1, 4)
+    k_BGKS, v_BGSV = k_BSGK.permute(0, 2, 3, 1), v_BSGV.transpose(1, 2)
     strips = []
     for start in range(0, T, width):
         end = min(start + width, T)
-        scores_BHTS = _scores(q_BTHK[:, start:end], k_BSGK[:, :end])
-        shares_BHTS = _shares(scores_BHTS, None if mask is None else mask[:, start:end, :end], None)
-        strips.append(_gather(shares_BHTS, v_BSGV[:, :end]))
-    return torch.cat(strips, dim=1)
+        scores_BGNS = q_BGRTK[..., start:end, :].flatten(2, 3) @ k_BGKS[..., :end]
+        visible = None if mask is None else mask[:, start:end, :end]
+        shares_BGRTS = _shares(scores_BGNS.unflatten(2, (-1, end - start)), visible)
+        y_BGNV = shares_BGRTS.to(v_BGSV.dtype).flatten(2, 3) @ v_BGSV[..., :end, :]
+        strips.append(y_BGNV.unflatten(2, (-1, end - start)))
+    return torch.cat(strips, dim=3).permute(0, 3, 1, 2, 4).flatten(2, 3)
 
 
 def _fused(q_BTHK: Tensor, k_BSGK: Tensor, v_BSGV: Tensor, mask: Tensor | None, scale: float) -> Tensor:
@@ -117,18 +122,18 @@ def _bias(bias: Bias, heads: int, S: int, span: Span) -> Tensor:
     return bias(head_H11, (span.positions_BT[:, :, None] - positions_BS[:, None, :])[:, None])
 
 
-def _shares(scores_BHTS: Tensor, mask: Tensor | None, sink_H: Tensor | None) -> Tensor:
-    """Softmax over what is visible, in float32 or wider."""
-    scores_BHTS = scores_BHTS.to(torch.promote_types(scores_BHTS.dtype, torch.float32))
-    T, S = scores_BHTS.shape[-2:]
+def _shares(scores: Tensor, mask: Tensor | None, sink_H: Tensor | None = None) -> Tensor:
+    """Softmax over what is visible, in float32 or wider; `scores` [B, H, T, S], or [B, G, R, T, S] without a sink."""
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    T, S = scores.shape[-2:]
     if mask is None and T > 1:
-        mask = torch.ones(T, S, dtype=torch.bool, device=scores_BHTS.device).tril(S - T)[None]
+        mask = torch.ones(T, S, dtype=torch.bool, device=scores.device).tril(S - T)[None]
     if mask is not None:
-        scores_BHTS = scores_BHTS.masked_fill(~mask[:, None], float("-inf"))
+        scores = scores.masked_fill(~mask[(slice(None), *(None,) * (scores.dim() - 3))], float("-inf"))
     if sink_H is None:
-        return scores_BHTS.softmax(dim=-1)
-    sink_BHT1 = sink_H.to(scores_BHTS.dtype)[:, None, None].expand(*scores_BHTS.shape[:-1], 1)
-    return torch.cat([scores_BHTS, sink_BHT1], dim=-1).softmax(dim=-1)[..., :-1]
+        return scores.softmax(dim=-1)
+    sink_BHT1 = sink_H.to(scores.dtype)[:, None, None].expand(*scores.shape[:-1], 1)
+    return torch.cat([scores, sink_BHT1], dim=-1).softmax(dim=-1)[..., :-1]
 
 
 def _gather(shares_BHTS: Tensor, v_BSGV: Tensor) -> Tensor:
