@@ -1,6 +1,6 @@
 """Models of others to stand beside: any causal Hugging Face model, a folder or a name, through lm-eval's HFLM.
 
-transformers is imported here and nowhere else.
+transformers is imported on this way and nowhere else.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BATCH = 16
 def load(name: str, *, device: str) -> LM:
     """The reference called `name`; a Refusal where transformers is missing, or the model is not within reach."""
     try:
-        from lm_eval.models.huggingface import HFLM
+        from lmmodel.inference.hflm import Reference
     except ImportError as error:
         raise Refusal(
             f"evaluate.references: '{name}' needs the Python package '{error.name}': "
@@ -28,7 +28,7 @@ def load(name: str, *, device: str) -> LM:
         ) from None
     place = str(Path(name).expanduser()) if is_folder(name) else name
     try:
-        return HFLM(pretrained=place, device=device, batch_size=_BATCH, dtype="float32")
+        return Reference(pretrained=place, device=device, batch_size=_BATCH, dtype="float32")
     except (OSError, ValueError) as error:
         raise Refusal(f"evaluate.references: '{name}' cannot be loaded: {' '.join(str(error).split())[:300]}") from None
 

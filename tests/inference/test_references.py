@@ -45,6 +45,13 @@ def test_a_reference_stands_beside_our_models_under_its_folders_name(summary):
     assert [row.name for row in summary.rows][:4] == ["pretrain", "untrained", "exported", "chance"]
 
 
+def test_an_exported_model_is_scored_as_it_is_here_whatever_its_tokenizer_adds(summary):
+    rows = {row.name: row.scores for row in summary.rows}
+    (key,) = rows["pretrain"].keys() & rows["exported"].keys()
+    ours, theirs = (rows[name][key].value for name in ("pretrain", "exported"))
+    assert theirs == pytest.approx(ours, rel=1e-5)
+
+
 def test_a_folder_that_is_none_is_refused_by_name(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(Refusal, match="evaluate.references: '.*empty' cannot be loaded"):
