@@ -6,6 +6,7 @@ compiler could not look inside; and torch's own grouped product, the fast path h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ def grouped_product(x_NI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
 
 @torch.library.impl(_LIBRARY, "grouped_product", "CompositeExplicitAutograd")
 def _product(x_NI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
-    if _has_kernel(x_NI, weight_EOI):
+    if _has_kernel(x_NI, weight_EOI, widths=weight_EOI.shape[1:]):
         return F.grouped_mm(x_NI, weight_EOI.mT, offs=ends_E)
     y_NO = x_NI.new_empty(x_NI.size(0), weight_EOI.size(1))
     for rows, weight_OI in zip(_groups(ends_E), weight_EOI, strict=True):
@@ -38,7 +39,7 @@ def _product(x_NI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
 @torch.library.impl(_LIBRARY, "grouped_outer", "CompositeExplicitAutograd")
 def _outer(y_NO: Tensor, x_NI: Tensor, ends_E: Tensor) -> Tensor:
     """weight_EOI: of each group, the sum of its rows' outer products."""
-    if _has_kernel(y_NO, x_NI):
+    if _has_kernel(y_NO, x_NI, widths=(y_NO.size(1), x_NI.size(1))):
         return F.grouped_mm(y_NO.T, x_NI, offs=ends_E)
     weight_EOI = x_NI.new_empty(ends_E.size(0), y_NO.size(1), x_NI.size(1))
     for rows, weight_OI in zip(_groups(ends_E), weight_EOI, strict=True):
@@ -51,9 +52,10 @@ def _groups(ends_E: Tensor) -> list[slice]:
     return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def _has_kernel(*operands: Tensor) -> bool:
-    """Whether torch has a kernel: bfloat16 on a GPU, rows in whole steps of 16 bytes."""
-    return all(part.is_cuda and part.dtype == torch.bfloat16 and not part.size(-1) % 8 for part in operands)
+def _has_kernel(*operands: Tensor, widths: Sequence[int]) -> bool:
+    """Whether torch has a kernel: bfloat16 on a GPU, rows in whole steps of 16 bytes, whichever way a matrix lies."""
+    apt = all(part.is_cuda and part.dtype == torch.bfloat16 for part in operands)
+    return apt and not any(width % 8 for width in widths)
 
 
 @torch.library.register_fake("lmmodel::grouped_product", lib=_LIBRARY)
