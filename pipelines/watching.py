@@ -41,7 +41,7 @@ def shown(
     samples = _Samples(model, tokenizer, prompt)
     with tracking.follow(job, _decided(first.plan)) as run, bar(first.plan.tokens, "tok", job.stage) as line:
         line.say(f"{job.stage}: {_intention(first, to_do)}")
-        line.advance(first.step * first.plan.batch_tokens)
+        line.advance(first.plan.tokens_before(first.step))
         yield first
         steps = first.step
         for report in reports:
@@ -51,7 +51,7 @@ def shown(
             if isinstance(report, Stepped) and (text := samples.due(last=report.step == first.plan.steps)):
                 line.say(text)
             yield report
-        run.figures(_headline(steps * first.plan.batch_tokens, to_do))
+        run.figures(_headline(first.plan.tokens_before(steps), to_do))
 
 
 def _headline(tokens: int, to_do: Work) -> dict[str, float]:
@@ -71,7 +71,7 @@ def _intention(began: Began, to_do: Work) -> str:
     epochs = plan.tokens / to_do.tokens_per_epoch
     how = f"{plan.precision}, {'compiled' if plan.compiled else 'not compiled'}, on {plan.device}"
     where = f"goes on after step {step:,} of {plan.steps:,}" if step else f"{plan.steps:,} steps"
-    left = (plan.steps - step) * plan.batch_tokens * to_do.flops_per_token
+    left = (plan.tokens - plan.tokens_before(step)) * to_do.flops_per_token
     minutes = _spoken(left / (_EFFICIENCY * _flops_per_second(plan)))
     return (
         f"{where} of {plan.batch_tokens:,} tokens, {_large(plan.tokens)} in all or {epochs:,.1f} epochs; "
@@ -109,7 +109,7 @@ def _show(line: Bar, report: Report, stage: str, plan: Plan) -> None:
         line.say(f"{stage}: {report.text}")
     elif isinstance(report, Stepped):
         line.note(loss=f"{report.loss_nats:.3f}")
-        line.advance(plan.batch_tokens)
+        line.advance(report.tokens - plan.tokens_before(report.step - 1))
     elif isinstance(report, Validated):
         line.say(
             f"{stage}: step {report.step:,}, validation {report.loss_nats:.4f} nats a token, "

@@ -9,17 +9,18 @@ from collections import deque
 class Pace:
     """Over the last steps; the first, which may have waited for the compiler, only counts until there is another."""
 
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-        self._ends: deque[float] = deque([time.perf_counter()], maxlen=21)
+    def __init__(self, tokens: int) -> None:
+        self.left = tokens
+        self._marks: deque[tuple[float, int]] = deque([(time.perf_counter(), tokens)], maxlen=21)
         self._first = True
 
     def step(self, tokens: int) -> tuple[float, float]:
         """A step of `tokens` is done: tokens a second, and seconds left."""
-        self.left -= 1
-        self._ends.append(time.perf_counter())
-        each = (self._ends[-1] - self._ends[0]) / (len(self._ends) - 1)
+        self.left -= tokens
+        self._marks.append((time.perf_counter(), self.left))
+        (began, then), (now, left) = self._marks[0], self._marks[-1]
         if self._first:
-            self._ends.popleft()
+            self._marks.popleft()
             self._first = False
-        return tokens / each, self.left * each
+        speed = (then - left) / (now - began)
+        return speed, self.left / speed

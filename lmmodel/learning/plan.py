@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmmodel import folder
 from lmmodel.learning import machine
+from lmmodel.learning.portions import Portions
 from lmmodel.learning.settings import Budget, Finetune, Launch, Pretrain
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Plan:
-    """`steps` of `sequences` rows of `context` tokens, `micro_sequences` of them at once.
+    """`steps` of `sequences` rows of `context` tokens, `micro_sequences` of them at once; fewer rows where `cuts` say.
 
     validations: the steps after which the model is put to text that it never learns from. recomputed: layers are
     computed again on the way back.
@@ -66,16 +67,31 @@ class Plan:
     precision: str
     compiled: bool
     recomputed: bool = False
+    cuts: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def portions(self) -> Portions:
+        """Which rows of which batch each step is made from."""
+        cut = sum(count * (parts - 1) for count, parts in self.cuts)
+        return Portions(self.steps - cut, self.sequences, self.cuts)
 
     @property
     def batch_tokens(self) -> int:
-        """Between two updates."""
+        """Between two updates, where batches are whole."""
         return self.sequences * self.context
 
     @property
     def tokens(self) -> int:
         """In all."""
-        return self.steps * self.batch_tokens
+        return self.tokens_before(self.steps)
+
+    def tokens_before(self, step: int) -> int:
+        """Of the first `step` steps."""
+        return self.portions.rows_before(step) * self.context
+
+    def fraction(self, step: int) -> float:
+        """Of the budget, at the middle of the update `step` (from 0)."""
+        return (self.tokens_before(step) + self.tokens_before(step + 1)) / 2 / self.tokens
 
     def record(self) -> dict[str, Any]:
         """The part of the platform that was decided here, for the checkpoint."""
@@ -87,18 +103,20 @@ class Plan:
 def decide(section: Pretrain | Finetune, launch: Launch, work: Work) -> Plan:
     """The plan of a training; a Refusal where this machine has not what `launch` asks for."""
     device = machine.device(launch.device)
-    steps, rows = _steps(section, work), section.sequences(work.context)
+    portions = _portions(section, work)
+    rows = portions.rows
     plan = Plan(
-        steps=steps,
+        steps=portions.steps,
         sequences=rows,
         micro_sequences=_micro(launch.micro_batch_sequences, rows, _MICRO_TOKENS[device] // work.context),
         context=work.context,
-        validations=evenly(steps, section.validation.times),
+        validations=tuple(portions.step(n) for n in evenly(portions.batches, section.validation.times)),
         device=device,
         threads=_threads(),
         precision=machine.precision(section.precision, device),
         compiled=False,
         recomputed=launch.activation_checkpointing,
+        cuts=portions.cuts,
     )
     return replace(plan, compiled=_compiled(launch.compile, plan, work))
 
@@ -109,7 +127,8 @@ def kept(scratch: Path) -> Plan | None:
     if not path.is_file():
         return None
     told = json.loads(path.read_text(encoding="utf-8"))
-    return Plan(**{**told, "validations": tuple(told["validations"])})
+    cuts = tuple((count, parts) for count, parts in told.get("cuts", ()))
+    return Plan(**{**told, "validations": tuple(told["validations"]), "cuts": cuts})
 
 
 def keep(plan: Plan, scratch: Path) -> None:
@@ -134,9 +153,13 @@ def tokens(budget: Budget, work: Work) -> float:
     return budget.tokens_per_parameter * work.parameters
 
 
-def _steps(section: Pretrain | Finetune, work: Work) -> int:
-    """As many whole batches as the budget pays for, and at least one."""
-    return max(1, int(tokens(section.budget, work) / section.batch_tokens))
+def _portions(section: Pretrain | Finetune, work: Work) -> Portions:
+    """As many whole batches as the budget pays for, and at least one; the first of them cut, where that is wanted."""
+    batches = max(1, int(tokens(section.budget, work) / section.batch_tokens))
+    rows, warmup = section.sequences(work.context), section.batch_warmup
+    if warmup is None:
+        return Portions(batches, rows)
+    return Portions.growing(batches, rows, first=warmup.first_tokens // work.context, fraction=warmup.fraction)
 
 
 def _micro(wanted: int | str, sequences: int, target: int) -> int:
@@ -155,7 +178,7 @@ def _compiled(wanted: bool | str, plan: Plan, work: Work) -> bool:
     rate = _FLOPS_PER_SECOND.get((plan.device, plan.precision))
     if rate is None or (plan.device == "cpu" and not machine.compiler()):
         return False
-    flops = plan.steps * plan.batch_tokens * work.flops_per_token
+    flops = plan.tokens * work.flops_per_token
     seconds = flops / rate / (plan.threads if plan.device == "cpu" else 1)
     return seconds * _COMPILING_SAVES > _COMPILING_SECONDS
 

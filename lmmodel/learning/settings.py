@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 from lmmodel.learning.decay import Memory
 from lmmodel.learning.families import METHOD, OPTIMIZER, SCHEDULE
 from lmmodel.params.kinds import Chosen, choice
-from lmmodel.params.settings import Count, Positive, Settings, exactly_one
+from lmmodel.params.settings import Count, Fraction, Positive, Settings, exactly_one
 
 Precision = Literal["auto", "float32", "bfloat16"]
 """What a step computes in. bfloat16 keeps the weights that are updated in float32."""
@@ -48,16 +48,25 @@ class EarlyStopping(Settings):
     patience: Count = 3
 
 
+class BatchWarmup(Settings):
+    """Batches of `first_tokens` at first, doubled up to `batch_tokens` over `fraction` of the budget."""
+
+    first_tokens: Count
+    fraction: Fraction = 0.25
+
+
 class _Training(Settings):
     """What both trainings can be told. The norm of the gradients is held to `clip`; none: they stay as they are.
 
-    ema: weights that are an average of those on the way are validated and kept. early_stopping: none trains to the end.
+    batch_warmup: smaller batches, and so more updates, at first; none: all are of one size. ema: weights that are an
+    average of those on the way are validated and kept. early_stopping: none trains to the end.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
 
     budget: Budget
     batch_tokens: Count
+    batch_warmup: BatchWarmup | None = None
     clip: Positive | None = 1.0
     precision: Precision = "auto"
     ema: Ema | None = None
@@ -71,6 +80,8 @@ class _Training(Settings):
             raise ValueError(
                 f"{self.batch_tokens:,} is not a whole number of sequences of model.context {context:,} tokens: {whole}"
             )
+        if self.batch_warmup is not None:
+            _doubles(self.batch_warmup.first_tokens, context, rows)
         return rows
 
     @field_validator("optimizer", check_fields=False)
@@ -89,6 +100,14 @@ class _Training(Settings):
             if schedule.kind not in taken:
                 raise ValueError(f"'{schedule.kind}' does not go with {optimizer.kind}, which takes {', '.join(taken)}")
         return schedule
+
+
+def _doubles(first_tokens: int, context: int, rows: int) -> None:
+    """ValueError where batches of whole sequences cannot double from `first_tokens` to `rows` of them."""
+    fits = [rows >> n for n in range(rows.bit_length()) if rows % (1 << n) == 0]
+    if first_tokens not in [fit * context for fit in fits]:
+        choices = ", ".join(f"{fit * context:,}" for fit in reversed(fits))
+        raise ValueError(f"doubles from batch_warmup.first_tokens {first_tokens:,}, which can be {choices}")
 
 
 class Pretrain(_Training):

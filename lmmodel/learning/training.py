@@ -102,7 +102,7 @@ class Training:
             self._resume()
             yield Began(self.plan, self.step)
             yield from self._compile()
-            pace, saved = Pace(self.plan.steps - self.step), time.monotonic()
+            pace, saved = Pace(self.plan.tokens - self.plan.tokens_before(self.step)), time.monotonic()
             while not self.done:
                 yield self._advance(pace)
                 if self.step in self.plan.validations:
@@ -140,7 +140,7 @@ class Training:
         yield Said("compiling the step, which takes up to a minute the first time")
         self._forward = torch.compile(self.objective, dynamic=False)
         try:
-            self._forward(next(self._parts(self.batches.batch(self.step), self.plan.micro_sequences))).total.backward()
+            self._forward(next(self._parts(self._batch(), self.plan.micro_sequences))).total.backward()
         except Exception as error:  # a compiler's own, of any kind; what is wrong with the model itself comes again
             if self.step:
                 raise
@@ -154,7 +154,7 @@ class Training:
     def _advance(self, pace: Pace) -> Stepped:
         """Gradients of the whole batch, summed over its parts; then one update."""
         torch.manual_seed(_mixed(self.seed, self.step))
-        batch = self.batches.batch(self.step)
+        batch = self._batch()
         tokens = _weight(batch)
         reports: dict[str, Tensor] = {}
         nats = torch.zeros((), device=self.plan.device)
@@ -164,7 +164,7 @@ class Training:
             self.weights.gather()
             nats += losses.nats
             reports = {name: value + reports.get(name, 0) for name, value in losses.reports.items()}
-        norm, fraction = self.update.norm(), (self.step + 0.5) / self.plan.steps
+        norm, fraction = self.update.norm(), self.plan.fraction(self.step)
         loss_nats, gradient_norm = float(nats) / tokens, float(norm)
         if not (math.isfinite(loss_nats) and math.isfinite(gradient_norm)):
             self._refuse(batch, loss_nats)
@@ -174,9 +174,15 @@ class Training:
         self.step += 1
         self.judged.follow(self.step)
         self._sums = {"nats": self._sums["nats"] + loss_nats * tokens, "tokens": self._sums["tokens"] + tokens}
-        speed, left = pace.step(self.plan.batch_tokens)
-        done = self.step * self.plan.batch_tokens
+        done = self.plan.tokens_before(self.step)
+        speed, left = pace.step(done - self.plan.tokens_before(self.step - 1))
         return Stepped(self.step, done, loss_nats, gradient_norm, self.update.rate(fraction), speed, left)
+
+    def _batch(self) -> TokenBatch:
+        """What the next step is made from."""
+        number, rows = self.plan.portions.place(self.step)
+        batch = self.batches.batch(number)
+        return batch._replace(**{name: array[rows] for name, array in batch._asdict().items() if array is not None})
 
     def _parts(self, batch: TokenBatch, rows: int) -> Iterator[Batch]:
         for first in range(0, len(batch.tokens_BT), rows):
@@ -221,7 +227,7 @@ class Training:
             for batch in validation.filled(self.batches.validation(self.section.validation.tokens), self._rows()):
                 tally.add(batch, float(self._forward(self._on_device(batch, slice(None))).nats))
         score, train = tally.score(), self._sums["nats"] / self._sums["tokens"]
-        done = self.step * self.plan.batch_tokens
+        done = self.plan.tokens_before(self.step)
         self.rows.append(
             {
                 "step": self.step,
