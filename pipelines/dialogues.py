@@ -17,7 +17,8 @@ from pipelines import work
 def produce(job: work.Job[Dialogues]) -> None:
     """Write train.parquet and validation.parquet."""
     source, validation = job.section.source, job.section.validation
-    found = divided(DIALOGUE.load(source.kind), source.options, validation=validation, scratch=job.scratch)
+    read = DIALOGUE.load(source.kind)
+    found = divided([lambda split: read(source.options, split=split, scratch=job.scratch)], validation=validation)
     counted = dialogues.write(job.output, _counted(found))
     python = {"python": sys.version.split()[0]} if source.kind == "python_docs" else {}
     folder.seal(job.output, {**counted, **python})

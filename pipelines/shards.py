@@ -9,7 +9,7 @@ from lmmodel import folder
 from lmmodel.progress import bar
 from lmmodel.text import documents, shards
 from lmmodel.text.settings import Shards
-from lmmodel.text.split import SPLITS
+from lmmodel.text.split import SPLITS, TRAIN
 from lmmodel.text.tokenizer import Tokenizer
 from pipelines import work
 
@@ -20,7 +20,14 @@ def produce(job: work.Job[Shards]) -> None:
     tokenizer = Tokenizer.load(job.inputs["tokenizer"])
     workers = (os.cpu_count() or 1) if job.launch.workers == "auto" else job.launch.workers
     counted = {split: _written(job, corpus, split, tokenizer=tokenizer, workers=workers) for split in SPLITS}
-    folder.seal(job.output, shards.index(counted, tokenizer=tokenizer))
+    facts = folder.facts(corpus)
+    mixture = None
+    if "weights" in facts:
+        documents_of_each = facts[TRAIN].get("sources", [counted[TRAIN]["documents"]])
+        tokens = shards.cut(job.output, TRAIN, documents_of_each, begin=tokenizer.begin)
+        tokens += [0] * (len(facts["weights"]) - len(tokens))
+        mixture = {"weights": facts["weights"], "tokens": tokens}
+    folder.seal(job.output, shards.index(counted, tokenizer=tokenizer, mixture=mixture))
     job.metrics(counted)
 
 

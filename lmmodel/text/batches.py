@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from lmmodel.params.refusal import Refusal
 from lmmodel.text.dialogues import Dialogue, read, tokens_of_all
-from lmmodel.text.order import drawn, shuffled, spread
+from lmmodel.text.order import Turns, drawn, in_epochs, shuffled, spread
 from lmmodel.text.packing import fitted, packed
-from lmmodel.text.shards import Shards, Split
+from lmmodel.text.shards import Part, Shards, Split
 from lmmodel.text.split import SPLITS, TRAIN, VALIDATION
 from lmmodel.text.tokenizer import Tokenizer
 
@@ -44,20 +44,35 @@ class PretrainBatches:
 
     def __init__(self, shards: Shards, *, context: int, sequences: int, seed: int, separate: bool = False) -> None:
         self._begin = shards.begin
-        self._train = _Windows(shards.split(TRAIN), context)
+        sources = shards.sources()
+        self._sources = [_Windows(tokens, context) for _, tokens in sources]
+        self._turns = Turns(tuple(weight for weight, _ in sources), seed=seed) if len(sources) > 1 else None
         self._validation = _Windows(shards.split(VALIDATION), context)
         self._context, self._sequences, self._seed, self._separate = context, sequences, seed, separate
 
     @property
     def tokens_per_epoch(self) -> int:
-        """Targets in one round through the windows."""
-        return self._train.count * self._context
+        """Targets in one round through the windows of all sources."""
+        return sum(windows.count for windows in self._sources) * self._context
 
     def batch(self, step: int, *, rows: slice = _WHOLE) -> TokenBatch:
         """Batch `step` (from 0), or some of its `rows`."""
-        return self._of(
-            self._train, drawn(step, rows, sequences=self._sequences, count=self._train.count, seed=self._seed)
-        )
+        if self._turns is None:
+            (windows,) = self._sources
+            return self._of(windows, drawn(step, rows, sequences=self._sequences, count=windows.count, seed=self._seed))
+        places = np.arange(step * self._sequences, (step + 1) * self._sequences, dtype=np.int64)[rows]
+        return self._mixed(*self._turns.of(places))
+
+    def _mixed(self, sources: NDArray[np.int64], numbers: NDArray[np.int64]) -> TokenBatch:
+        """Of each row the window that its source has at that place of its own epochs."""
+        rows_BT = np.empty((len(sources), self._context + 1), dtype=np.int64)
+        weights_BT = np.ones((len(sources), self._context), dtype=np.float32)
+        for source in np.unique(sources):
+            windows, own = self._sources[source], sources == source
+            chosen = in_epochs(numbers[own], count=windows.count, key=f"{self._seed} source {source}")
+            rows_BT[own], weights = windows.take(chosen)
+            weights_BT[own] = 1 if weights is None else weights
+        return self._batch(rows_BT, None if weights_BT.all() else weights_BT)
 
     def validation(self, tokens: int) -> Iterator[TokenBatch]:
         """About `tokens` held-out targets, evenly spread, always the same in the same order. The last may be short."""
@@ -65,7 +80,9 @@ class PretrainBatches:
             yield self._of(self._validation, chosen)
 
     def _of(self, windows: _Windows, chosen: NDArray[np.int64]) -> TokenBatch:
-        rows_BT, weights_BT = windows.take(chosen)
+        return self._batch(*windows.take(chosen))
+
+    def _batch(self, rows_BT: NDArray[np.int64], weights_BT: NDArray[np.float32] | None) -> TokenBatch:
         tokens_BT = rows_BT[:, :-1]
         documents_BT = np.cumsum(tokens_BT == self._begin, axis=1) if self._separate else None
         return TokenBatch(tokens_BT, rows_BT[:, 1:], documents_BT, weights_BT)
@@ -111,7 +128,7 @@ class DialogueBatches:
 class _Windows:
     """A split cut into windows. The last is moved back to be full; what it repeats has weight 0 there."""
 
-    def __init__(self, tokens: Split, context: int) -> None:
+    def __init__(self, tokens: Split | Part, context: int) -> None:
         if len(tokens) < 2:
             raise Refusal("data/shards: a split has fewer than two tokens, and nothing follows anything in it")
         self._tokens, self._context = tokens, context

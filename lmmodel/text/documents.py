@@ -20,11 +20,12 @@ COLUMNS = {"id": "string", "group": "string", "text": "string"}
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text, what it is called, and the group that it stays with."""
+    """A text, what it is called, the group that it stays with, and which of several sources it is from."""
 
     id: str
     group: str
     text: str
+    source: int = 0
 
 
 def clean(text: str) -> str:
@@ -59,7 +60,7 @@ def blocks(text: str, *, limit_bytes: int | None) -> Iterator[str]:
 def write(folder: Path, divided: Iterable[tuple[str, Document]]) -> dict[str, Any]:
     """Write `divided` (documents with their side), cleaned, each text once; what was counted."""
     found = (
-        sides.Row(side, (text := clean(one.text),), {"id": one.id, "group": one.group, "text": text})
+        sides.Row(side, (text := clean(one.text),), {"id": one.id, "group": one.group, "text": text}, one.source)
         for side, one in divided
     )
     return sides.write(folder, found, columns=COLUMNS, section="corpus", noun="document")

@@ -12,6 +12,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+TURNS = 1024
+"""Rows after which every source of a mixture has had its share: so exact are weights."""
 _ROUNDS = 6
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -19,10 +21,15 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 def drawn(step: int, rows: slice, *, sequences: int, count: int, seed: int) -> NDArray[np.int64]:
     """Which of `count` numbers stand in some `rows` of batch `step` of `sequences`; an epoch may end inside of it."""
     places = np.arange(step * sequences, (step + 1) * sequences, dtype=np.int64)[rows]
+    return in_epochs(places, count=count, key=str(seed))
+
+
+def in_epochs(places: NDArray[np.int64], *, count: int, key: str) -> NDArray[np.int64]:
+    """Which of `count` numbers stand at `places` of a row of epochs, each with an order of its own."""
     chosen = np.empty_like(places)
     for epoch in np.unique(places // count):
         inside = places // count == epoch
-        chosen[inside] = shuffled(places[inside] % count, count=count, key=f"{seed} {epoch}")
+        chosen[inside] = shuffled(places[inside] % count, count=count, key=f"{key} {epoch}")
     return chosen
 
 
@@ -60,3 +67,29 @@ def _scrambled(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
+
+
+class Turns:
+    """Which source a row comes from, and the how-manieth of it that is: computed place by place.
+
+    Every `TURNS` rows are shared out by the weights, in an order that the seed and the number of the round decide.
+    """
+
+    def __init__(self, weights: tuple[float, ...], *, seed: int) -> None:
+        exact = np.array(weights) / sum(weights) * TURNS
+        shares = np.maximum(1, np.floor(exact)).astype(np.int64)
+        for number in np.argsort(shares - exact, kind="stable")[: max(0, TURNS - int(shares.sum()))]:
+            shares[number] += 1
+        self.shares, self._starts, self._seed = shares, np.concatenate([[0], np.cumsum(shares)]), seed
+        self._round = int(shares.sum())
+
+    def of(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """For each of `places`, counted from the first row of all: the source, and how many of it came before."""
+        slots = np.empty_like(places)
+        rounds = places // self._round
+        for number in np.unique(rounds):
+            inside = rounds == number
+            key = f"{self._seed} turns {number}"
+            slots[inside] = shuffled(places[inside] % self._round, count=self._round, key=key)
+        chosen = np.searchsorted(self._starts, slots, side="right") - 1
+        return chosen, rounds * self.shares[chosen] + slots - self._starts[chosen]

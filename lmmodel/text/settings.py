@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from lmmodel.params.kinds import Family, choice
 from lmmodel.params.settings import Count, Fraction, Settings, exactly_one
+from lmmodel.text.mixture import sources
 
 SOURCE = Family("lmmodel.text.source", "documents")
 """Where documents come from."""
@@ -28,9 +29,12 @@ class Validation(Settings):
 
 
 class Corpus(Settings):
-    """Documents, cleaned, without exact duplicates, split by group."""
+    """Documents, cleaned, without exact duplicates, split by group.
 
-    source: choice(SOURCE) = "python_docs"  # type: ignore[valid-type]
+    source: one, or a list of several, each with its `weight`: the share of what is learnt from that comes from it.
+    """
+
+    source: sources(SOURCE) = "python_docs"  # type: ignore[valid-type]
     validation: Validation = Validation(fraction=0.1)
 
 

@@ -6,7 +6,7 @@ the bytes are the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lmmodel import folder as folders
 from lmmodel.params.refusal import Refusal
+from lmmodel.text.split import TRAIN
 from lmmodel.text.tokenizer import Tokenizer
 
 _BATCH_LETTERS = 4_000_000  # encoded at once, so that the workers have something to share
@@ -48,9 +49,28 @@ def write(
         np.save(folder / _name(split, number), shard[:filled])
 
 
-def index(counted: Mapping[str, Mapping[str, int]], *, tokenizer: Tokenizer) -> dict[str, Any]:
-    """The facts that `Shards.open` reads, for the index of the folder."""
+def cut(folder: Path, split: str, documents: Sequence[int], *, begin: int) -> list[int]:
+    """Tokens of the first so many documents of a written `split`, of the next, and so on: found by where they begin."""
+    wanted, counts = list(accumulate(documents)), [0] * len(documents)
+    seen = 0
+    for file in sorted(folder.glob(f"{split}-*.npy")):
+        shard = np.load(file)
+        numbers = seen + np.cumsum(shard == begin)  # of the document that a token is in, from 1
+        for part, count in zip(*np.unique(np.searchsorted(wanted, numbers), return_counts=True), strict=True):
+            counts[int(part)] += int(count)
+        seen = int(numbers[-1])
+    return counts
+
+
+def index(
+    counted: Mapping[str, Mapping[str, int]], *, tokenizer: Tokenizer, mixture: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The facts that `Shards.open` reads, for the index of the folder.
+
+    mixture: of several sources, their `weights` and how many `tokens` of the train split each has, one after the other.
+    """
     return {
+        **({"mixture": dict(mixture)} if mixture else {}),
         "splits": {split: dict(counts) for split, counts in counted.items()},
         "dtype": np.dtype(_width(tokenizer.vocab_size)).name,
         "vocab_size": tokenizer.vocab_size,
@@ -86,12 +106,33 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Part:
+    """The tokens of `split` from `start` to `stop`, as if they were all."""
+
+    split: Split
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, span: slice) -> Tokens:
+        start, stop, _ = span.indices(len(self))
+        return self.split[self.start + start : self.start + max(start, stop)]
+
+
+@dataclass(frozen=True)
 class Shards:
-    """A folder of shards; made by `Shards.open`. `begin` is the token that each document starts with."""
+    """A folder of shards; made by `Shards.open`. `begin` is the token that each document starts with.
+
+    weights: of the sources of its train split. tokens: of each of them, where there are several.
+    """
 
     vocab_size: int
     begin: int
     splits: dict[str, Split]
+    weights: tuple[float, ...] = (1.0,)
+    tokens: tuple[int, ...] | None = None
 
     @classmethod
     def open(cls, folder: str | Path) -> Shards:
@@ -108,11 +149,24 @@ class Shards:
                     f"{folder}: the shards of {split} hold {len(splits[split]):,} tokens; "
                     f"{folders.INDEX} says {counts['tokens']:,}"
                 )
-        return cls(vocab_size=facts["vocab_size"], begin=facts["begin"], splits=splits)
+        mixed = {name: tuple(values) for name, values in facts.get("mixture", {}).items()}
+        return cls(vocab_size=facts["vocab_size"], begin=facts["begin"], splits=splits, **mixed)
 
     def split(self, name: str) -> Split:
         """The tokens of `train` or `validation`."""
         return self.splits[name]
+
+    def sources(self) -> list[tuple[float, Split | Part]]:
+        """The train split by its sources, each with its weight; a Refusal where one has nothing there."""
+        train = self.split(TRAIN)
+        if self.tokens is None:
+            return [(1.0, train)]
+        for number, count in enumerate(self.tokens):
+            if not count:
+                raise Refusal(f"corpus.source.{number}: nothing of it is in the train split; leave it out")
+        ends = list(accumulate(self.tokens))
+        parts = zip(self.weights, self.tokens, ends, strict=True)
+        return [(weight, Part(train, end - count, end)) for weight, count, end in parts]
 
 
 def _mapped(path: Path, dtype: str) -> Tokens:

@@ -15,11 +15,15 @@ from lmmodel.text.split import SPLITS, TRAIN, VALIDATION, digest
 
 
 class Row(NamedTuple):
-    """A row on its `side`. `texts` are what it says: rows of equal texts are duplicates, empty ones are left out."""
+    """A row on its `side`. `texts` are what it says: rows of equal texts are duplicates, empty ones are left out.
+
+    source: its number, where there are several; the rows of one come before those of the next.
+    """
 
     side: str
     texts: tuple[str, ...]
     values: dict[str, Any]
+    source: int = 0
 
 
 @dataclass
@@ -28,16 +32,20 @@ class _Count:
     bytes: int = 0
     groups: set[str] = field(default_factory=set)
     tasks: Counter[str] = field(default_factory=Counter)
+    sources: Counter[int] = field(default_factory=Counter)
 
     def add(self, row: Row) -> None:
         self.rows += 1
         self.bytes += sum(len(text.encode()) for text in row.texts)
         self.groups.add(row.values["group"])
+        self.sources[row.source] += 1
         self.tasks.update([row.values["task"]] if "task" in row.values else [])
 
     def facts(self, noun: str) -> dict[str, Any]:
-        tasks = {"tasks": dict(self.tasks)} if self.tasks else {}
-        return {f"{noun}s": self.rows, "bytes": self.bytes, "groups": len(self.groups), **tasks}
+        more: dict[str, Any] = {"tasks": dict(self.tasks)} if self.tasks else {}
+        if last := max(self.sources, default=0):
+            more["sources"] = [self.sources[number] for number in range(last + 1)]
+        return {f"{noun}s": self.rows, "bytes": self.bytes, "groups": len(self.groups), **more}
 
 
 def write(folder: Path, found: Iterable[Row], *, columns: Mapping[str, Any], section: str, noun: str) -> dict[str, Any]:

@@ -5,9 +5,8 @@ So adding text moves nothing that was there before, and documents and dialogues 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -38,20 +37,23 @@ def divide(items: Iterable[Item], *, fraction: float) -> Iterator[tuple[str, Ite
     return ((side(item.group, fraction=fraction), item) for item in items)
 
 
-def divided(
-    read: Callable[..., Iterable[Any]], options: Any, *, validation: Validation, scratch: Path
-) -> Iterator[tuple[str, Any]]:
-    """All that a source's `read` yields, with its side.
+Read = Callable[[str | None], Iterable[Any]]
+"""What a source yields of the split of that name, None: of the one that is learnt from."""
 
-    Where the source has a split of its own for validation, that comes first: of equal texts the first is kept, so
+
+def divided(reads: Sequence[Read], *, validation: Validation) -> Iterator[tuple[str, Any]]:
+    """All that the sources yield, with its side; on each side in the order of the sources.
+
+    Where sources have a split of their own for validation, that comes first: of equal texts the first is kept, so
     nothing in it is trained on.
     """
     if validation.fraction is not None:
-        yield from divide(read(options, split=None, scratch=scratch), fraction=validation.fraction)
+        yield from divide((item for read in reads for item in read(None)), fraction=validation.fraction)
         return
     for name, split in ((VALIDATION, validation.split), (TRAIN, None)):
-        for item in read(options, split=split, scratch=scratch):
-            yield name, item
+        for read in reads:
+            for item in read(split):
+                yield name, item
 
 
 def digest(text: str) -> str:

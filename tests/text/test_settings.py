@@ -9,6 +9,7 @@ from lmmodel.params.document import parse
 from lmmodel.params.refusal import Refusal
 from lmmodel.params.settings import settle
 from lmmodel.text.settings import Corpus, Dialogues, Shards, Tokenizer
+from pipelines.record import kinds
 
 
 def corpus(text: str) -> Corpus:
@@ -29,6 +30,13 @@ def test_what_is_written_out_reads_back_as_it_was() -> None:
     assert Corpus.model_validate(hub.dump()) == hub
 
 
+def test_several_sources_have_weights_and_read_back_as_they_were() -> None:
+    found = corpus("{source: [python_docs, {kind: files, paths: [data/raw/documents/a.txt], weight: 3}]}")
+    assert [(part.chosen.kind, part.weight) for part in found.source] == [("python_docs", 1.0), ("files", 3.0)]
+    assert Corpus.model_validate(found.dump()) == found
+    assert {name.rpartition(".")[2] for name in kinds(found)} == {"python_docs", "files"}
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -47,6 +55,10 @@ def test_what_is_written_out_reads_back_as_it_was() -> None:
         ("{validation: {fraction: 0}}", r"corpus\.validation\.fraction 0.* should be above 0"),
         ("{validation: {fraction: 1}}", r"corpus\.validation\.fraction 1.* should be below 1"),
         ("{validation: {fraction: '0.1'}}", r"corpus\.validation\.fraction '0\.1' is text"),
+        ("{source: []}", r"corpus\.source is an empty list; name a source"),
+        ("{source: [files, {kind: file}]}", r"corpus\.source\.1\.kind 'file' is not one of .*: did you mean 'files'"),
+        ("{source: [{kind: files, weight: 0}]}", r"corpus\.source\.0\.weight 0.* should be above 0"),
+        ("{source: [{kind: files, wait: 2}]}", r"corpus\.source\.0\.wait is not an option of files"),
         ("{sorce: files}", r"corpus\.sorce is not a key here; there are source, validation: did you mean 'source'"),
     ],
 )
