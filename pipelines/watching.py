@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lmmodel.learning.reports import Began, Report, Said, Stepped, Validated
 from lmmodel.progress import Bar, bar
-from pipelines import tracking
+from pipelines import health, tracking
 
 if TYPE_CHECKING:
     from lmmodel.architecture.model import Model
@@ -46,6 +46,8 @@ def shown(
         steps = first.step
         for report in reports:
             steps = report.step if isinstance(report, Stepped) else steps
+            if isinstance(report, Validated):
+                health.note(job.stage, job.identity, report.step, report.health)
             _show(line, report, job.stage, first.plan)
             _track(run, report, first.plan)
             if isinstance(report, Stepped) and (text := samples.due(last=report.step == first.plan.steps)):
@@ -120,7 +122,7 @@ def _show(line: Bar, report: Report, stage: str, plan: Plan) -> None:
 def _track(run: tracking.Run, report: Report, plan: Plan) -> None:
     if isinstance(report, Validated):
         figures = {"validation_loss_nats": report.loss_nats, "validation_bits_per_byte": report.bits_per_byte}
-        run.log(figures, step=report.step)
+        run.log({**figures, **{f"health/{name}": value for name, value in report.health.items()}}, step=report.step)
     elif isinstance(report, Stepped) and report.step % max(1, plan.steps // _POINTS) == 0:
         names = ("loss_nats", "gradient_norm", "rate", "tokens_per_second")
         run.log({name: getattr(report, name) for name in names}, step=report.step)

@@ -34,7 +34,7 @@ def attend(
     """
     mask = span.visible(k_BSGK.size(1), window)
     scale = q_BTHK.size(-1) ** -0.5 if scale is None else scale
-    if bias is None and softcap is None and sink_H is None:
+    if bias is None and softcap is None and sink_H is None and not span.probing:
         if _strips_pay(q_BTHK, k_BSGK):
             return _in_strips(q_BTHK * scale, k_BSGK, v_BSGV, mask)
         return _fused(q_BTHK, k_BSGK, v_BSGV, mask, scale)
@@ -43,7 +43,10 @@ def attend(
         scores_BHTS = softcap * torch.tanh(scores_BHTS / softcap)
     if bias is not None:
         scores_BHTS = scores_BHTS + _bias(bias, q_BTHK.size(2), k_BSGK.size(1), span)
-    return _gather(_shares(scores_BHTS, mask, sink_H), v_BSGV)
+    shares_BHTS = _shares(scores_BHTS, mask, sink_H)
+    if span.probing:
+        span.entropies.append(torch.special.entr(shares_BHTS).sum(-1).mean())
+    return _gather(shares_BHTS, v_BSGV)
 
 
 _LONGEST = 512

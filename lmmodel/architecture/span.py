@@ -35,6 +35,7 @@ class Span:
         self.tokens = tokens_BT.size(1)
         self.losses: dict[str, Tensor] = {}
         self.reports: dict[str, Tensor] = {}
+        self.entropies: list[Tensor] = []  # of attention, in nats, where `probing`
         self._names = names or {}
         self._firsts: dict[str, Tensor] = {}
         self._masks: dict[tuple[int, int | None], Tensor] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -11,10 +11,26 @@ from torch import Tensor, nn
 from lmmodel.learning.loss import Batch, Losses
 
 
-def first_bad(objective: Callable[[Batch], Losses], model: nn.Module, batch: Batch) -> str:
-    """What first was not finite when `batch` goes forward and back, in words; uncompiled, gradients left as they were.
+def blamed(objective: Callable[[Batch], Losses], model: nn.Module, parts: Iterable[Batch]) -> tuple[str, int | None]:
+    """What first was not finite in a batch that comes in `parts`, and in which row, where one alone shows it."""
+    before = 0
+    for part in parts:
+        if cause := first_bad(objective, model, part):
+            for row in range(len(part.tokens_BT)):
+                own = slice(row, row + 1)
+                alone = Batch(**{name: value[own] for name, value in part._asdict().items() if value is not None})
+                if first_bad(objective, model, alone) and not cause.startswith("the weights"):
+                    return cause, before + row
+            return cause, None
+        before += len(part.tokens_BT)
+    return "no module's output and no gradient of one; the loss itself", None
 
-    A module comes after its parts, so the first that is named is the innermost.
+
+def first_bad(objective: Callable[[Batch], Losses], model: nn.Module, batch: Batch) -> str:
+    """What first was not finite when `batch` goes forward and back, in words; nothing where all was.
+
+    Uncompiled, and gradients are left as they were. A module comes after its parts, so the first that is named is the
+    innermost.
     """
     for name, parameter in model.named_parameters():
         if not _finite(parameter):
@@ -29,7 +45,7 @@ def first_bad(objective: Callable[[Batch], Losses], model: nn.Module, batch: Bat
             hook.remove()
         for parameter, gradient in gradients.items():
             parameter.grad = gradient
-    return found[0] if found else "no module's output and no gradient of one; the loss itself"
+    return found[0] if found else ""
 
 
 def _watch(name: str, found: list[str]) -> Callable[[nn.Module, Any, Any], None]:

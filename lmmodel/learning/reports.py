@@ -5,7 +5,8 @@ Times and speeds are here for people alone: nothing that is kept holds them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from lmmodel.learning.plan import Plan
 
@@ -40,13 +41,17 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Validated:
-    """The model on text that it never learns from; train_loss_nats: of the steps since it was put to that before."""
+    """The model on text that it never learns from; train_loss_nats: of the steps since it was put to that before.
+
+    health: figures by name, see lmmodel/learning/health.py.
+    """
 
     step: int
     tokens: int
     train_loss_nats: float
     loss_nats: float
     bits_per_byte: float
+    health: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from torch import Tensor
 from lmmodel import lock
 from lmmodel.architecture.roles import roles
 from lmmodel.learning import machine, saving, validation
-from lmmodel.learning.blame import first_bad
+from lmmodel.learning.blame import blamed
+from lmmodel.learning.health import Health
 from lmmodel.learning.judged import Judged
 from lmmodel.learning.loss import Batch, Losses, Objective
 from lmmodel.learning.pace import Pace
@@ -87,6 +88,7 @@ class Training:
         self.judged = Judged(
             self.model, self.weights, self.update, ema=section.ema, early_stopping=section.early_stopping
         )
+        self.health = Health(self.model, self.weights.masters)
         self.objective = Objective(self.model)
         self._forward: Callable[[Batch], Losses] = self.objective
         self.step = 0
@@ -168,7 +170,12 @@ class Training:
         loss_nats, gradient_norm = float(nats) / tokens, float(norm)
         if not (math.isfinite(loss_nats) and math.isfinite(gradient_norm)):
             self._refuse(batch, loss_nats)
+        looked_at = self.step + 1 in self.plan.validations
+        if looked_at:
+            self.health.before()
         self.update.apply(fraction, norm)
+        if looked_at:
+            self.health.after()
         self.weights.publish()
         self._adapt(reports)
         self.step += 1
@@ -208,9 +215,12 @@ class Training:
 
     def _refuse(self, batch: TokenBatch, loss_nats: float) -> None:
         """Say where what is not finite came from, and keep the state before it."""
-        cause = ""
-        for part in self._parts(batch, self.plan.micro_sequences):
-            cause = cause or first_bad(self.objective, self.model, part)
+        number, rows = self.plan.portions.place(self.step)
+        cause, row = blamed(self.objective, self.model, self._parts(batch, self.plan.micro_sequences))
+        if row is not None:
+            cause += (
+                f"; it is row {rows.start + row} of batch {number:,}{_place(self.batches, number, rows.start + row)}"
+            )
         if all(bool(torch.isfinite(master).all()) for master in self.weights.masters.values()):
             self._save()
         what = f"the loss is {loss_nats}" if not math.isfinite(loss_nats) else "a gradient is not finite"
@@ -223,9 +233,12 @@ class Training:
     def _validate(self) -> Validated:
         """Validation text in the shape of the training's parts, with gradients: so one compiled step serves both."""
         tally = validation.Tally(self.byte_lengths_V)
+        health: dict[str, float] = {}
         with self.weights.at(self.judged.values()):
             for batch in validation.filled(self.batches.validation(self.section.validation.tokens), self._rows()):
-                tally.add(batch, float(self._forward(self._on_device(batch, slice(None))).nats))
+                part = self._on_device(batch, slice(None))
+                tally.add(batch, float(self._forward(part).nats))
+                health = health or self.health.probe(part.tokens_BT, part.documents_BT)
         score, train = tally.score(), self._sums["nats"] / self._sums["tokens"]
         done = self.plan.tokens_before(self.step)
         self.rows.append(
@@ -239,7 +252,7 @@ class Training:
         )
         self.judged.note(self.rows)
         self._sums = {"nats": 0.0, "tokens": 0.0}
-        return Validated(self.step, done, train, *score)
+        return Validated(self.step, done, train, *score, health)
 
     def _rows(self) -> int:
         return min(self.plan.micro_sequences, self.plan.sequences)
@@ -267,6 +280,12 @@ class Training:
         for name, value in _under("buffers/", tensors).items():
             buffers[name].copy_(value)
         self.step, self.rows, self._sums = facts["step"], facts["rows"], facts["sums"]
+
+
+def _place(batches: Batches, number: int, row: int) -> str:
+    """Where in the text a row comes from, where the batches can tell."""
+    where = getattr(batches, "where", None)
+    return f", {where(number, row)}" if where else ""
 
 
 def _weight(batch: TokenBatch) -> float:

@@ -44,7 +44,7 @@ class PretrainBatches:
 
     def __init__(self, shards: Shards, *, context: int, sequences: int, seed: int, separate: bool = False) -> None:
         self._begin = shards.begin
-        sources = shards.sources()
+        sources, self._stream = shards.sources(), shards.split(TRAIN)
         self._sources = [_Windows(tokens, context) for _, tokens in sources]
         self._turns = Turns(tuple(weight for weight, _ in sources), seed=seed) if len(sources) > 1 else None
         self._validation = _Windows(shards.split(VALIDATION), context)
@@ -62,6 +62,21 @@ class PretrainBatches:
             return self._of(windows, drawn(step, rows, sequences=self._sequences, count=windows.count, seed=self._seed))
         places = np.arange(step * self._sequences, (step + 1) * self._sequences, dtype=np.int64)[rows]
         return self._mixed(*self._turns.of(places))
+
+    def where(self, step: int, row: int) -> str:
+        """Which document, counted from 0 on the train side of the corpus, a row of batch `step` begins in."""
+        place = slice(row, row + 1)
+        if self._turns is None:
+            source, count = 0, self._sources[0].count
+            number = drawn(step, place, sequences=self._sequences, count=count, seed=self._seed)
+        else:
+            turn, times = self._turns.of(np.array([step * self._sequences + row]))
+            source = int(turn[0])
+            number = in_epochs(times, count=self._sources[source].count, key=f"{self._seed} source {source}")
+        first = self._sources[source].first(int(number[0]))
+        before = sum(len(windows.tokens) for windows in self._sources[:source])
+        document = int((self._stream[: before + first + 1] == self._begin).sum()) - 1
+        return f"from token {before + first:,} of the train split, in its document {max(0, document):,}"
 
     def _mixed(self, sources: NDArray[np.int64], numbers: NDArray[np.int64]) -> TokenBatch:
         """Of each row the window that its source has at that place of its own epochs."""
@@ -131,9 +146,13 @@ class _Windows:
     def __init__(self, tokens: Split | Part, context: int) -> None:
         if len(tokens) < 2:
             raise Refusal("data/shards: a split has fewer than two tokens, and nothing follows anything in it")
-        self._tokens, self._context = tokens, context
+        self.tokens, self._context = tokens, context
         self._last = max(0, len(tokens) - 1 - context)
         self.count = ceil((len(tokens) - 1) / context)
+
+    def first(self, number: int) -> int:
+        """The place of a window's first token."""
+        return min(number * self._context, self._last)
 
     def take(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
         """The windows of these numbers, [B, context + 1], and the weights of their targets unless all are 1."""
@@ -141,8 +160,8 @@ class _Windows:
         weights = np.ones((len(chosen), self._context), dtype=np.float32)
         for row, number in enumerate(chosen):
             wanted = int(number) * self._context
-            start = min(wanted, self._last)
-            found = self._tokens[start : start + self._context + 1]
+            start = self.first(int(number))
+            found = self.tokens[start : start + self._context + 1]
             rows[row, : len(found)] = found
             weights[row, : wanted - start] = 0
             weights[row, len(found) - 1 :] = 0

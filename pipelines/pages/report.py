@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lmmodel.params.refusal import Refusal
-from pipelines import describing, parameters, paths, record, standing, timings, tracking, wording
+from pipelines import describing, health, parameters, paths, record, standing, timings, tracking, wording
 from pipelines.standing import Standing
 
 _HEAD = 12
@@ -42,7 +42,7 @@ def page(found: list[Standing]) -> list[str]:
     lines += [*_model(here["pretrain"]), *_pretrain(here["pretrain"])]
     if "finetune" in here:
         lines += _finetune(here["finetune"])
-    lines += _machine(here["pretrain"])
+    lines += [*_machine(here["pretrain"]), *_health(here["pretrain"])]
     if "evaluate" in here:
         lines += ["", *_judged(here["evaluate"])]
     return [*lines, "", *_further(here["pretrain"])]
@@ -106,6 +106,12 @@ def _machine(stage: paths.Stage) -> list[str]:
     return _entry("machine", f"{on}, {made.get('precision', '')}, torch {made.get('torch', '')}")
 
 
+def _health(stage: paths.Stage) -> list[str]:
+    """How the model was in itself, where this machine has seen it."""
+    told = health.known(stage.name, record.read(stage).identity)
+    return _entry("health", health.summary(told["figures"])) if told and told["figures"] else []
+
+
 def took(stage: paths.Stage, tokens: float | None = None) -> str:
     """`3 min 12 s at 13,000 tokens/s`; `restored` where no run of this very work is known on this machine."""
     if not standing.is_recorded(stage, standing.lock()):
@@ -153,7 +159,8 @@ def _suggestion(stage: paths.Stage) -> str:
 
 def _source(stage: str) -> str:
     source = _section(paths.stage(stage))["source"]
-    return str(source.get("name") or source["kind"])
+    parts = source if isinstance(source, list) else [source]
+    return wording.listed([str(part.get("name") or part["kind"]) for part in parts])
 
 
 def _section(stage: paths.Stage) -> dict[str, Any]:

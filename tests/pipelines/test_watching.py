@@ -12,15 +12,16 @@ from lmmodel.learning.plan import Work
 from lmmodel.learning.reports import Stepped, Validated
 from lmmodel.learning.training import Training
 from lmmodel.text.tokenizer import Tokenizer, train
-from pipelines import watching
+from pipelines import health, watching
 from tests.learning import small
 
 TO_DO = Work(parameters=2_500_000, flops_per_token=6000.0, context=small.CONTEXT, tokens_per_epoch=384)
 
 
 @pytest.fixture(autouse=True)
-def _untracked(monkeypatch: pytest.MonkeyPatch) -> None:
+def _untracked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LMMODEL_TRACKING", "off")
+    monkeypatch.setattr(health, "NOTES", tmp_path / "health")
 
 
 class Letters(Tokenizer):
@@ -35,7 +36,7 @@ class Letters(Tokenizer):
 
 
 def shown(training: Training) -> list[Any]:
-    job: Any = SimpleNamespace(stage="pretrain")
+    job: Any = SimpleNamespace(stage="pretrain", identity="this work")
     return list(
         watching.shown(training.run(), job, model=training.model, tokenizer=Letters(), prompt=[3, 4], to_do=TO_DO)
     )
@@ -68,6 +69,37 @@ def test_watching_changes_nothing(tmp_path: Path) -> None:
     assert all(
         (one == other).all() for one, other in zip(seen.model.parameters(), unseen.model.parameters(), strict=True)
     )
+
+
+def test_how_the_model_was_is_noted_for_its_work_alone_and_said_in_a_line(tmp_path: Path) -> None:
+    last = [report for report in shown(small.training(tmp_path)) if isinstance(report, Validated)][-1]
+    noted = health.known("pretrain", "this work")
+    assert noted is not None
+    assert (noted["step"], noted["figures"]) == (8, last.health)
+    assert health.known("pretrain", "another work") is health.known("finetune", "this work") is None
+    line = health.summary(noted["figures"])
+    assert "nats" in line
+    assert "0.0% of units dead" in line
+    assert "looks at" not in line
+    ill = {**noted["figures"], "attention_entropy/layers.1.attention": 0.01, "dead_units/layers.0.feed_forward": 0.7}
+    assert "layers.1.attention looks at single tokens only; layers.0.feed_forward is more than half dead" in (
+        health.summary(ill)
+    )
+
+
+def test_what_moves_in_a_model_goes_where_curves_go(tmp_path: Path) -> None:
+    logged: list[dict[str, float]] = []
+    run: Any = SimpleNamespace(log=lambda figures, step: logged.append(figures))
+    training = small.training(tmp_path)
+    for report in training.run():
+        if isinstance(report, Validated):
+            watching._track(run, report, training.plan)
+    assert len(logged) == 2
+    assert {
+        "validation_loss_nats",
+        "health/gradient_norm/embedding",
+        "health/attention_entropy/layers.0.attention",
+    } <= (logged[0].keys())
 
 
 def test_samples_come_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
