@@ -19,7 +19,7 @@ import dagster as dg
 from lmmodel import folder
 from lmmodel.params.refusal import Refusal
 from pipelines import design, parameters, paths, tracking
-from pipelines.dagster_dvc import assets, live, places, sensor
+from pipelines.dagster_dvc import assets, live, places, sensor, variant
 from pipelines.dagster_dvc.archive import oid_of
 from pipelines.dagster_dvc.checks import Finding, check
 from pipelines.dagster_dvc.graph import Output, Stage
@@ -153,7 +153,11 @@ defs = dg.Definitions(
         check("finetune", finetuning_learnt),
         check("evaluate", every_task_is_scored),
     ],
-    sensors=[sensor.watch(Path(), TRANSLATOR)],
-    jobs=[assets.in_parallel()],
+    sensors=[
+        sensor.watch(Path(), TRANSLATOR),
+        sensor.arrivals(Path(), "data/raw", TRANSLATOR, name="new_text"),
+    ],
+    schedules=[dg.ScheduleDefinition(name="every_night", cron_schedule="0 3 * * *", target=dg.AssetSelection.all())],
+    jobs=[assets.in_parallel(), variant.job(Path(), TRANSLATOR)],
     executor=dg.in_process_executor,
 )

@@ -61,6 +61,14 @@ class Catalogue:
             names += [*self.prerequisites(writer), writer.name]
         return list(dict.fromkeys(names))
 
+    def after(self, names: Iterable[str]) -> list[Stage]:
+        """The named stages and all that read, directly or not, what they write."""
+        found = set(names)
+        for name in self.order:
+            if found & {writer.name for writer in self._writers(self.stages[name], self.stages[name].inputs)}:
+                found.add(name)
+        return [self.stages[name] for name in self.order if name in found]
+
     @cached_property
     def order(self) -> list[str]:
         """The names of the stages in the order in which ``dvc repro`` takes them, and writes them into dvc.lock."""

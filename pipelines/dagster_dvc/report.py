@@ -44,9 +44,14 @@ def results(root: Path, stage: Stage) -> Metadata:
         elif drawn := picture.curve(root / output.path, output.plot):
             name = "curve" if "curve" not in told else f"curve of {Path(output.path).stem}"
             told[name] = dg.MetadataValue.md(drawn)
-    if metrics:
-        told["metrics"] = dg.MetadataValue.md(table(metrics))
-    return told | {name: _value(value) for name, value in metrics.items() if name not in told}
+    return figures(metrics) | told
+
+
+def figures(*read: Any) -> Metadata:
+    """What metrics files say: a table, and numbers by their dotted names."""
+    metrics = {name: value for told in read for name, value in _flat(told)}
+    numbers = {name: _value(value) for name, value in metrics.items()}
+    return numbers | ({"metrics": dg.MetadataValue.md(table(metrics))} if metrics else {})
 
 
 def texts(root: Path, files: tuple[str, ...]) -> Metadata:

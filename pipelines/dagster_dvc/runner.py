@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -63,13 +63,17 @@ class DvcError(Exception):
 
 
 class Run:
-    """Stages on their way: the lines that are printed, and the outcome of each stage that dvc has come to."""
+    """Stages on their way: the lines that are printed, and the outcome of each stage that dvc has come to.
 
-    def __init__(self, root: Path, names: tuple[str, ...], options: tuple[str, ...]):
+    command: what dvc is told. names: the stages that this is about, all without any; None where it is about a copy of
+    the project, in which nobody else works.
+    """
+
+    def __init__(self, root: Path, command: tuple[str, ...], names: tuple[str, ...] | None):
         self.outcomes: dict[str, Outcome] = {}
         self._root = root
+        self._command = command
         self._names = names
-        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     def __iter__(self) -> Iterator[str]:
@@ -115,7 +119,7 @@ class Run:
 
     def _turn(self) -> Iterator[str]:
         """Wait until dvc can run; where dvc's files cannot be read, dvc says so best itself."""
-        if not (self._root / ".dvc").is_dir():
+        if self._names is None or not (self._root / ".dvc").is_dir():
             return
         try:
             yield from turn.await_turn(self._root, [])  # while somebody writes, nobody can tell what the stages are
@@ -136,7 +140,7 @@ class Run:
     def _start(self, output: int | None) -> subprocess.Popen[bytes]:
         keeper = [sys.executable, "-P", str(Path(__file__).with_name("keeper.py")), str(os.getpid())]
         self._process = subprocess.Popen(
-            [*keeper, *self._command()],
+            [*keeper, sys.executable, "-m", "dvc", "--wait-for-lock", *self._command],
             cwd=self._root,
             env=_environment(),
             stdin=subprocess.DEVNULL,
@@ -166,10 +170,6 @@ class Run:
             elif not ready:
                 yield ""
 
-    def _command(self) -> list[str]:
-        single = ["--single-item"] if self._names else []
-        return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *single, *self._options, *self._names]
-
     def _notice(self, line: str) -> None:
         for pattern, outcome in TELLS:
             if found := pattern.match(line):
@@ -189,7 +189,24 @@ def started(root: str | os.PathLike[str], *names: str, options: tuple[str, ...] 
 
     `options` go to ``dvc repro`` as they are (``--force``, ``--pull``). Iterate over the result to run it.
     """
-    run = Run(Path(root).resolve(), names, options)
+    single = ("--single-item",) if names else ()
+    with _stopped(Run(Path(root).resolve(), ("repro", *single, *options, *names), names)) as run:
+        yield run
+
+
+@contextmanager
+def experiment(root: str | os.PathLike[str], name: str, changes: Sequence[str]) -> Iterator[Run]:
+    """The whole pipeline with other parameters (``model.depth=4``), as the dvc experiment `name`.
+
+    In a copy of what git tracks, so that the files of the project stay as they are. Iterate over the result to run it.
+    """
+    told = [word for change in changes for word in ("--set-param", change)]
+    with _stopped(Run(Path(root).resolve(), ("exp", "run", "--temp", "--name", name, *told), None)) as run:
+        yield run
+
+
+@contextmanager
+def _stopped(run: Run) -> Iterator[Run]:
     try:
         yield run
     finally:

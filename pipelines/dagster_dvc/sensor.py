@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 
 from pipelines.dagster_dvc import assets, graph, report
 from pipelines.dagster_dvc.catalogue import Catalogue
-from pipelines.dagster_dvc.graph import Project
+from pipelines.dagster_dvc.graph import Project, Stage
 from pipelines.dagster_dvc.translator import Translator
 
 SECONDS = 10
@@ -133,3 +133,42 @@ def _digest(catalogue: Catalogue) -> str:
         for output in catalogue.assets(stage)
     ]
     return sha256(json.dumps(tags, sort_keys=True).encode()).hexdigest()
+
+
+def arrivals(
+    root: str | os.PathLike[str], folder: str, translator: Translator | None = None, *, name: str = "arrivals"
+) -> dg.SensorDefinition:
+    """A sensor, off until somebody switches it on: what is new in `folder` is taken in, and all that follows made."""
+
+    @dg.sensor(
+        name=name,
+        target=dg.AssetSelection.all(),
+        minimum_interval_seconds=SECONDS,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description=f"Materializes what became stale by new files in {folder}.",
+    )
+    def tick(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if _busy(context.instance):
+            return dg.SkipReason("A run is on its way; the next look will tell.")
+        try:
+            with graph.legible(root, patient=False) as project:
+                catalogue = Catalogue(project.stages, translator or Translator())
+                read = {
+                    name: {path: project.found(path) for path in stage.inputs if graph.overlaps(path, folder)}
+                    for name, stage in catalogue.stages.items()
+                }
+        except (graph.BusyError, graph.UnreadableError) as error:
+            return dg.SkipReason(str(error))
+        new = [name for name, found in read.items() if found != _recorded(catalogue.stages[name], found)]
+        if not new:
+            return dg.SkipReason(f"Nothing new in {folder}.")
+        keys = [catalogue.keys[output.path] for stage in catalogue.after(new) for output in catalogue.assets(stage)]
+        return dg.RunRequest(
+            run_key=sha256(json.dumps(read, sort_keys=True).encode()).hexdigest(), asset_selection=keys
+        )
+
+    return tick
+
+
+def _recorded(stage: Stage, paths: Iterable[str]) -> dict[str, str | None]:
+    return {path: stage.recorded.inputs.get(path) if stage.recorded else None for path in paths}

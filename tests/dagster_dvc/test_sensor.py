@@ -112,3 +112,34 @@ def test_it_keeps_out_of_the_way_of_a_run(toy: Toy, instance: dg.DagsterInstance
     job = dg.Definitions(jobs=[dg.job(name="other")(lambda: None)]).get_job_def("other")
     instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
     assert isinstance(tick(toy, instance), dg.SkipReason)
+
+
+def test_new_files_are_taken_in_with_all_that_follows_once_it_is_switched_on(
+    toy: Toy, instance: dg.DagsterInstance
+) -> None:
+    watching = sensor.arrivals(toy.root, "raw.txt")
+    assert watching.default_status == dg.DefaultSensorStatus.STOPPED
+
+    def look() -> dg.RunRequest | dg.SkipReason:
+        with dg.build_sensor_context(instance=instance) as context:
+            result = watching(context)
+        assert isinstance(result, dg.RunRequest | dg.SkipReason)
+        return result
+
+    toy.dvc("repro")
+    assert isinstance(look(), dg.SkipReason)
+    toy.edit("params.yaml", "rate: 0.5", "rate: 0.7")
+    assert isinstance(look(), dg.SkipReason)  # an edit may be half of what somebody is about
+    toy.write({"raw.txt": "new text"})
+    first, again = look(), look()
+    assert isinstance(first, dg.RunRequest)
+    assert isinstance(again, dg.RunRequest)
+    assert {key.to_user_string() for key in first.asset_selection or ()} == {
+        "split/data/left.txt",
+        "split/data/right.txt",
+        "train",
+        "judge",
+    }
+    assert first.run_key == again.run_key
+    toy.dvc("repro")
+    assert isinstance(look(), dg.SkipReason)

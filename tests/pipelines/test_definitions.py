@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from lmmodel import folder
@@ -43,6 +44,14 @@ def test_a_person_sees_eight_assets_in_the_order_of_the_pipeline() -> None:
 def test_every_asset_but_design_is_checked() -> None:
     checked = {key.asset_key.to_user_string() for key in definitions.defs.resolve_asset_graph().asset_check_keys}
     assert checked == set(paths.stages()) - {"design"}
+
+
+def test_nothing_starts_by_itself_until_somebody_switches_it_on() -> None:
+    repository = definitions.defs.get_repository_def()
+    running = {item.name for item in repository.sensor_defs if item.default_status == dg.DefaultSensorStatus.RUNNING}
+    assert running == {"dvc_status"}
+    assert {item.default_status for item in repository.schedule_defs} == {dg.DefaultScheduleStatus.STOPPED}
+    assert {"new_text", "every_night"} <= {item.name for item in (*repository.sensor_defs, *repository.schedule_defs)}
 
 
 def test_loading_it_imports_nothing_that_only_a_run_needs() -> None:
