@@ -33,6 +33,7 @@ CODE = ("lmmodel", "pipelines", "experiments")
 
 REPORTING = (
     "pipelines.canonical",
+    "pipelines.devices",
     "pipelines.gate",
     "pipelines.interpreter",
     "pipelines.paths",

@@ -38,6 +38,23 @@ class Stage:
     plan: Path
 
 
+def home(root: Path | None = None) -> Path:
+    """The project's own folder, also from within the copy that DVC makes for a queued experiment.
+
+    Such a copy is deleted when the experiment is done or has failed; what should outlive it belongs here.
+    """
+    root = (root or Path.cwd()).resolve()
+    for parent in root.parents:
+        if parent.parts[-3:] == (".dvc", "tmp", "exps"):
+            return parent.parents[2]
+    return root
+
+
+def is_copy() -> bool:
+    """Whether this is a queued experiment's copy of the project."""
+    return home() != Path.cwd().resolve()
+
+
 def stage(name: str) -> Stage:
     """The stage called `name`."""
     return stages()[name]

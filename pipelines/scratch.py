@@ -6,7 +6,8 @@
     finished.json   written last: from then on the work need not be done again, only promoted
 
 Promotion copies (or shares blocks, where the file system can), never hard-links: DVC makes its cache read-only, and a
-link would share that. Scratch is kept until `dvc.lock` has the result.
+link would share that. Scratch is kept until `dvc.lock` has the result. Queued experiments work in copies of the project
+that are deleted; their scratch is the project's own, so that one that was stopped goes on, and equal work is done once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import fcntl
 import json
 import os
 import shutil
-from contextlib import AbstractContextManager
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +30,7 @@ from lmmodel.params.refusal import Refusal
 from pipelines import paths
 from pipelines.dagster_dvc.archive import oid_of
 
-WORK = paths.OWN / "work"
+_LOOK_SECONDS = 0.2
 _SHARE_BLOCKS = 0x40049409  # FICLONE: a copy on write, on Linux file systems that know it
 
 
@@ -40,7 +44,7 @@ class Scratch:
     @property
     def folder(self) -> Path:
         """All of it."""
-        return WORK / self.stage.name / self.identity
+        return works() / self.stage.name / self.identity
 
     @property
     def state(self) -> Path:
@@ -125,9 +129,32 @@ class Scratch:
             return False
         return all(facts.items() <= listed.get(path, {}).items() for path, facts in expected.items())
 
-    def held(self) -> AbstractContextManager[None]:
-        """This work is done by one process at a time; a Refusal names the other."""
-        return lock.held(self.folder / "lock", self.stage.name)
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """This work is done by one process at a time. A Refusal names the other; queued experiments wait for it."""
+        path, said = self.folder / "lock", False
+        with ExitStack() as stack:
+            while True:
+                try:
+                    stack.enter_context(lock.held(path, self.stage.name))
+                    break
+                except Refusal as refusal:
+                    if not paths.is_copy():
+                        raise
+                    if not said:
+                        print(f"{refusal}. This experiment waits for it.", file=sys.stderr, flush=True)
+                    said = True
+                    time.sleep(_LOOK_SECONDS)
+            yield
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no other process is at this work."""
+        try:
+            with lock.held(self.folder / "lock", self.stage.name):
+                return True
+        except Refusal:
+            return False
 
     def _expected(self) -> dict[str, dict[str, Any]]:
         files = [path for path in self.output.rglob("*") if path.is_file()]
@@ -138,15 +165,22 @@ class Scratch:
         return found | ({str(stage.curve): {"md5": oid_of(self.curve.read_bytes())}} if stage.curve else {})
 
 
+def works() -> Path:
+    """Where all scratch is."""
+    work = paths.OWN / "work"
+    return paths.home() / work if paths.is_copy() else work
+
+
 def tidy() -> None:
     """Remove the scratch of every result that `dvc.lock` has."""
     for done in spent():
-        done.discard()
+        if done.is_free:
+            done.discard()
 
 
 def spent() -> list[Scratch]:
     """The scratch of every result that `dvc.lock` has: nobody will ask for it again."""
-    markers = sorted(WORK.glob("*/*/finished.json"))
+    markers = sorted(works().glob("*/*/finished.json"))
     if not markers or not paths.LOCK.is_file():
         return []
     try:

@@ -28,7 +28,7 @@ from lmmodel import folder
 from lmmodel.learning.settings import Launch
 from lmmodel.params.refusal import Refusal
 from lmmodel.params.settings import Settings
-from pipelines import gate, parameters, paths, record
+from pipelines import devices, gate, parameters, paths, record
 from pipelines.scratch import Scratch, tidy
 
 TIMINGS = paths.OWN / "timings.json"
@@ -104,7 +104,7 @@ def _work(
         identity=before.identity,
     )
     began = time.perf_counter()
-    with gate.only(before.plan["code"]):
+    with gate.only(before.plan["code"]), devices.claimed(stage.name, given.launch):
         produce(job)
     scratch.finish()
     _note_time(stage.name, before.identity, time.perf_counter() - began, resumed=resumed)
@@ -154,12 +154,13 @@ def say(name: str, text: str) -> None:
 
 def _note_time(name: str, identity: str, seconds: float, *, resumed: bool) -> None:
     """How long the work took, kept on this machine for the summary: an output never says."""
+    file = paths.home() / TIMINGS
     try:
-        known = json.loads(TIMINGS.read_text(encoding="utf-8"))
+        known = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
     known.setdefault(name, {})[identity] = {"seconds": round(seconds, 3), "resumed": resumed, "ended": int(time.time())}
-    TIMINGS.write_text(folder.canonical(known), encoding="utf-8")
+    folder.write(file, folder.canonical(known))
 
 
 # --- what a person is told when it does not work

@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pipelines import paths
+
 LINES = "notes.jsonl"
 _ARTIFACTS = "artifacts"
 _ARTIFACT_BYTES = 16 << 20  # weights stay in DVC; what belongs here is a table, a page of samples, a declaration
@@ -23,21 +25,9 @@ _ARTIFACT_BYTES = 16 << 20  # weights stay in DVC; what belongs here is a table,
 Record = dict[str, Any]
 
 
-def home(root: Path | None = None) -> Path:
-    """The project's own folder, also from within the clone that DVC makes for a queued experiment.
-
-    Such a clone is deleted when the experiment is done; its run belongs where all the others are.
-    """
-    root = (root or Path.cwd()).resolve()
-    for parent in root.parents:
-        if parent.parts[-3:] == (".dvc", "tmp", "exps"):
-            return parent.parents[2]
-    return root
-
-
 def place(root: Path | None = None) -> Path:
     """Where notes wait to be carried to MLflow."""
-    return home(root) / ".lmmodel" / "tracking"
+    return paths.home(root) / paths.OWN / "tracking"
 
 
 class Writer:

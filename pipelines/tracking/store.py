@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines import paths
 from pipelines.tracking import leaderboard, limits
-from pipelines.tracking.notes import Record, home, place
+from pipelines.tracking.notes import Record, place
 from pipelines.tracking.opening import STAGE
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def database(root: Path | None = None) -> Path:
 
     It lies where a plain `mlflow ui`, started in the project's folder, looks for one.
     """
-    return home(root) / "mlflow.db"
+    return paths.home(root) / "mlflow.db"
 
 
 def uri(root: Path | None = None) -> str:
@@ -63,7 +64,7 @@ class Store:
     def __init__(self, root: Path | None = None) -> None:
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        self._root = home(root)  # now: the clone of a queued experiment is deleted when it is done
+        self._root = paths.home(root)  # now: the clone of a queued experiment is deleted when it is done
         self.uri = uri(root)
         with self._alone():
             self._client = self._connect()
@@ -84,7 +85,7 @@ class Store:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             # Beside a local database, artifacts are local files too, wherever `mlflow ui` is started.
-            artifacts = self._root / ".lmmodel" / "artifacts"
+            artifacts = self._root / paths.OWN / "artifacts"
             location = artifacts.as_uri() if self.uri.startswith("sqlite") else None
             made: str = self._client.create_experiment(name, artifact_location=location, tags=leaderboard.tags())
             return made

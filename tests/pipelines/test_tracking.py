@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from pipelines import tracking
+from pipelines import paths, tracking
 from pipelines.tracking import notes as notes_module
 from pipelines.tracking.delivery import deliver, deliver_abandoned
-from pipelines.tracking.notes import Reader, Writer, begin, home, place
+from pipelines.tracking.notes import Reader, Writer, begin, place
 from pipelines.tracking.opening import flat
 from pipelines.tracking.store import Store, database, uri
 from tests.pipelines import a_project
@@ -272,9 +272,9 @@ def test_processes_that_meet_at_a_fresh_store_make_it_once(tmp_path: Path, monke
 
 
 def test_the_clone_of_a_queued_experiment_shares_the_project_store() -> None:
-    assert home(Path("/project/.dvc/tmp/exps/tmpab12")) == Path("/project")
-    assert home(Path("/project/.dvc/tmp/exps/standalone/tmpab12/")) == Path("/project")
-    assert home(Path("/project")) == Path("/project")
+    assert paths.home(Path("/project/.dvc/tmp/exps/tmpab12")) == Path("/project")
+    assert paths.home(Path("/project/.dvc/tmp/exps/standalone/tmpab12/")) == Path("/project")
+    assert paths.home(Path("/project")) == Path("/project")
 
 
 def test_layers_are_told_together_where_they_agree() -> None:
@@ -345,7 +345,7 @@ def settle(seconds: float = 300) -> None:
 WORK = """
 import sys, time
 from tests.pipelines import a_project
-from pipelines import tracking
+from pipelines import paths, tracking
 with tracking.follow(a_project.job("pretrain")) as run:
     for step in range(int(sys.argv[1]), int(sys.argv[2])):
         run.log({"loss_nats": 1 / (1 + step)}, step=step)

@@ -1,0 +1,89 @@
+"""Queued experiments: each in a copy of the project that is deleted later; scratch and runs are the project's own."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.small import small
+from tests.project import Project, kill, until
+
+
+def copied(project: Project, name: str) -> Project:
+    """As dvc makes one for an experiment: what git tracks, elsewhere; here with design's results."""
+    root = project.root / ".dvc/tmp/exps" / name
+    shutil.copytree(project.root, root, ignore=shutil.ignore_patterns(".dvc", ".git", ".lmmodel", "data"))
+    shutil.copytree(project.root / "data/raw", root / "data/raw")
+    return Project(root)
+
+
+def begun(*copies: Project) -> list[int]:
+    """How often each worked at corpus."""
+    files = [copy.root / "computed" for copy in copies]
+    return [len(file.read_text().splitlines()) if file.exists() else 0 for file in files]
+
+
+def test_an_experiment_goes_on_from_what_another_left_and_equal_work_is_done_once(tmp_path: Path) -> None:
+    project = small(tmp_path / "project")
+    project.repro("design")
+    one, two, three = (copied(project, name) for name in ("one", "standalone/two", "three"))
+    (one.root / "slow").touch()
+    process = one.start("python", "-m", "pipelines.corpus")
+    until(lambda: list(project.root.glob(".lmmodel/work/corpus/*/state/done")), "a first step")
+    kill(process)
+    shutil.rmtree(one.root)
+    (done,) = project.root.glob(".lmmodel/work/corpus/*/state/done")
+    lines = done.read_text()
+    for copy in (two, three):
+        (copy.root / "hold").touch()
+    second = two.start("python", "-m", "pipelines.corpus")
+    until(lambda: begun(two) == [1], "the second to begin")
+    third = three.start("python", "-m", "pipelines.corpus")
+    assert third.stdout
+    assert "is at this very work" in third.stdout.readline()
+    (two.root / "hold").unlink()
+    for other in (second, third):
+        output, _ = other.communicate(timeout=60)
+        assert other.returncode == 0, output
+    assert "was finished before; taken up as it is" in output
+    assert begun(two, three) == [1, 0]
+    made = [(copy.root / "data/corpus/lines.txt").read_text() for copy in (two, three)]
+    assert made[0] == made[1]
+    assert made[0].startswith(lines.rstrip())
+
+
+@pytest.mark.slow
+def test_designs_and_seeds_are_queued_run_side_by_side_and_compared(
+    reproduced: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMMODEL_TRACKING", "on")
+    project = reproduced.copy(tmp_path / "project")
+    for command in (["add", "-A"], ["commit", "-q", "-m", "what the experiments begin from"]):
+        assert project.run("git", *command).code == 0
+    project.write({"experiments/mine.yaml": "like: gpt2\n"})
+    swept = ["-S", "model.design=gpt2,experiments/mine.yaml", "-S", "seed=1,2"]
+    assert project.dvc("exp", "run", "--queue", *swept).output.count("Queued experiment") == 4
+    assert project.dvc("queue", "start", "-j", "2").code == 0
+    status = project.dvc("queue", "status").output
+    while "Queued" in status or "Running" in status:
+        status = project.dvc("queue", "status").output
+    ended = [line.split() for line in status.splitlines() if line.endswith(("Success", "Failed"))]
+    named = {outcome: [row[1] for row in ended if row[-1] == outcome] for outcome in ("Success", "Failed")}
+    assert [len(names) for names in named.values()] == [2, 2]
+    told = project.dvc("queue", "logs", named["Failed"][0]).output
+    assert "sees only what git tracks: git add experiments/mine.yaml" in told
+
+    shown = project.dvc("exp", "show", "--csv").output
+    assert all(name in shown for name in named["Success"])
+    with closing(sqlite3.connect(project.root / "mlflow.db")) as store:
+        seeds = store.execute("SELECT value FROM params WHERE key = 'seed' ORDER BY value").fetchall()
+        runs = store.execute("SELECT status FROM runs").fetchall()
+    assert [seed for (seed,) in seeds].count("1") == [seed for (seed,) in seeds].count("2")
+    assert runs == [("FINISHED",)] * 6
+    page = project.python("-m", "pipelines.cli", "compare", *named["Success"])
+    assert page.code == 0, page.output
+    assert ["seed", "1", "2"] in [line.split() for line in page.output.splitlines()]
