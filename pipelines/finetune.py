@@ -25,7 +25,8 @@ def produce(job: work.Job[Finetune]) -> None:
 
     pretrained, dialogues = job.inputs["pretrain"], job.inputs["dialogues"]
     model, tokenizer = checkpoint.load(pretrained, code=checkpoint.own_kinds(pretrained))
-    METHOD.load(method.kind, method.file)(method.options).prepare(model.train())
+    how = METHOD.load(method.kind, method.file)(method.options)
+    how.prepare(model.train(), seed=job.seed)
     context = model.declaration.context
     batches = DialogueBatches(
         dialogues,
@@ -40,6 +41,7 @@ def produce(job: work.Job[Finetune]) -> None:
         batches=batches,
         tokenizer=pretrained / checkpoint.TOKENIZER,
         data={name: folder.digest(path / folder.INDEX) for name, path in job.inputs.items()},
+        finish=how.finish,
         prompt=_question(next(batches.validation(context)).tokens_BT[0].tolist(), tokenizer),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,12 @@ def train(
     tokenizer: Path,
     data: dict[str, str],
     prompt: list[int],
+    finish: Callable[[Model], None] = lambda model: None,
 ) -> None:
     """Train `model` as the job's section says, and hand in the checkpoint, the curve and the numbers.
 
     tokenizer: its folder. data: digests of what was learnt from, by name. prompt: tokens that samples go on from.
+    finish: makes the trained model what is kept.
     """
     from lmmodel.learning.training import Training
     from lmmodel.text.tokenizer import Tokenizer
@@ -47,6 +50,7 @@ def train(
             pass
     except Refusal as refusal:
         raise Refusal(f"{job.stage}: {refusal}") from None
+    finish(model)
     decided = training.plan
     made = {"step": training.kept, "tokens": int(training.row["tokens"])}
     facts = {"stage": job.stage, **made, "seed": job.seed, "data": data}

@@ -28,6 +28,7 @@ class Weights:
         self._model, self.dtype = model, DTYPES[precision]
         self.masters: dict[str, nn.Parameter] = {}
         self._pairs: list[tuple[nn.Parameter, nn.Parameter]] = []
+        self._resting: list[tuple[nn.Parameter, Tensor]] = []
         for name, parameter in model.named_parameters():
             master = parameter
             if self.dtype != torch.float32:
@@ -36,6 +37,8 @@ class Weights:
             if parameter.requires_grad:
                 self.masters[name] = master
                 self._pairs += [(parameter, master)] if parameter is not master else []
+            elif parameter is not master:
+                self._resting.append((parameter, master.data))
 
     def gather(self) -> None:
         """Add to the masters' gradients what a backward pass has left on the model's parameters."""
@@ -82,3 +85,5 @@ class Weights:
             self.masters[name].copy_(value)
         for parameter, master in self._pairs:
             parameter.data = master.data
+        for parameter, value in self._resting:
+            parameter.data = value

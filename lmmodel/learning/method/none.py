@@ -21,6 +21,9 @@ class Method:
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def prepare(self, model: nn.Module) -> None:
+    def prepare(self, model: nn.Module, *, seed: int) -> None:
         """Say which of the model's parameters learn."""
         model.requires_grad_(False)
+
+    def finish(self, model: nn.Module) -> None:
+        """Make the model what it is kept as: it is that already."""
