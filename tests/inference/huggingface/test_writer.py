@@ -68,7 +68,8 @@ def test_a_design_that_none_is_is_refused_with_the_part_that_does_not_fit(design
 
 @pytest.mark.parametrize("model_type", families.known())
 def test_no_architecture_stumbles_over_another_design(model_type):
-    others = map(of_parts, ("transformer2017", "{attention: linear}", "{attention: none, feed_forward: plain}"))
+    parts = ("transformer2017", "{attention: linear}", "{attention: none, feed_forward: plain}")
+    others = map(of_parts, (*parts, "{like: llama3, attention: {bias: inputs}}"))
     fits = [writer.fit(Family(model_type), declaration) for declaration in (*others, *map(declared, SMALL))]
     assert [found for found in fits if not found.amiss]
 
