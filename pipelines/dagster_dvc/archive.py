@@ -38,6 +38,13 @@ class Archive:
         known = {item["relpath"]: item["md5"] for item in json.loads(listed)} if listed else {}
         return self.read(known.get(name))
 
+    def folder(self, oid: str) -> list[tuple[str, bytes]] | None:
+        """Every file of the folder that `oid` lists, by its path there; None where one of them is not to be had."""
+        listed = self.read(oid)
+        found = [(item["relpath"], self.read(item["md5"])) for item in json.loads(listed)] if listed else []
+        whole = [(name, content) for name, content in found if content is not None]
+        return whole if whole and len(whole) == len(found) else None
+
     def _fetch(self, oid: str) -> None:
         from dvc.config import NoRemoteError
         from dvc.exceptions import DvcException

@@ -17,6 +17,8 @@ not be carried stays where it is, and the next one to come by carries it.
     limits       what it takes: names, lengths, numbers
     leaderboard  how its page shows the candidates
     onlooking    for other doors: `Onlooker`, what a work has noted so far, and `address`, where its run is shown
+    champion     the best of them in the registry (`registry`): `models:/lmmodel@champion`, which runs `served`, whose
+                 weights `fetching` takes out of DVC's cache
     past         the local database, read without MLflow
     ghosts       runs that nobody runs any more: `left_running`, `end_left`
     rebuilding   runs that are missing, made again from what the stages wrote: `missing`, `rebuild`, `rebuild_apart`

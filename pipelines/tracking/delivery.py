@@ -17,6 +17,7 @@ from pathlib import Path
 from pipelines.tracking.notes import Reader, Record, abandoned
 from pipelines.tracking.store import Store, Tracked, is_hopeless
 
+JUDGE = "evaluate"
 _PULSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _PATIENCE_SECONDS = 10.0  # with a store that does not answer, once the work is done
@@ -123,10 +124,21 @@ def deliver_abandoned(folder: Path) -> int:
     return count
 
 
+def _crown() -> None:
+    from pipelines.tracking import champion
+
+    try:
+        champion.crown()
+    except Exception as error:
+        print(f"no champion: {error}", flush=True)
+
+
 def main() -> None:
     """Carry one stage's notes while it works, then what others left."""
     folder, writer = Path(sys.argv[1]), int(sys.argv[2])
     os.nice(5)  # the training comes first
+    if f"-{JUDGE}-" in folder.name:
+        _crown()  # now: what was trained stands in dvc.lock, and nobody writes there until the judge is done
     if deliver(Reader(folder), is_alive=lambda: os.getppid() == writer):
         deliver_abandoned(folder.parent)
 

@@ -1,4 +1,4 @@
-"""MLflow itself: where it is, and one run for each identity. The only module that imports mlflow."""
+"""MLflow itself: where it is, and one run for each identity."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Store:
         self._root = paths.home(root)  # now: the clone of a queued experiment is deleted when it is done
         self.uri = uri(root)
         with self._alone():
-            self._client = self._connect()
+            self.client = self._connect()
             self._experiment = self._find_experiment()
 
     def _connect(self) -> MlflowClient:
@@ -82,15 +82,15 @@ class Store:
         from mlflow.entities import LifecycleStage
 
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-        found = self._client.get_experiment_by_name(name)
+        found = self.client.get_experiment_by_name(name)
         if found is None:
             # Beside a local database, artifacts are local files too, wherever `mlflow ui` is started.
             artifacts = self._root / paths.OWN / "artifacts"
             location = artifacts.as_uri() if self.uri.startswith("sqlite") else None
-            made: str = self._client.create_experiment(name, artifact_location=location, tags=leaderboard.tags())
+            made: str = self.client.create_experiment(name, artifact_location=location, tags=leaderboard.tags())
             return made
         if found.lifecycle_stage == LifecycleStage.DELETED:
-            self._client.restore_experiment(found.experiment_id)
+            self.client.restore_experiment(found.experiment_id)
         identifier: str = found.experiment_id
         return identifier
 
@@ -105,18 +105,19 @@ class Store:
 
     def has(self, identity: str) -> bool:
         """Whether there is a run of `identity` that says what it is, were it one that a person has deleted."""
-        run = self._find(identity)
+        run = self.find(identity)
         return run is not None and STAGE in run.data.tags
 
     def address(self, identity: str) -> str | None:
         """Where a browser finds the run of `identity`; None where there is none, or no server to show it."""
-        run = self._find(identity) if self.uri.startswith("http") else None
+        run = self.find(identity) if self.uri.startswith("http") else None
         return f"{self.uri.rstrip('/')}/#/experiments/{self._experiment}/runs/{run.info.run_id}" if run else None
 
-    def _find(self, identity: str) -> Run | None:
+    def find(self, identity: str) -> Run | None:
+        """The run of `identity`, were it one that a person has deleted."""
         from mlflow.entities import ViewType
 
-        runs = self._client.search_runs(
+        runs = self.client.search_runs(
             [self._experiment],
             filter_string=f"tags.`{IDENTITY}` = '{identity}'",
             run_view_type=ViewType.ALL,
@@ -127,7 +128,7 @@ class Store:
     def open(self, begin: Record, time_ms: int) -> Tracked:
         """The run that a `begin` record is about: found by its identity and reopened, or made."""
         with self._alone():
-            run = self._find(begin["identity"]) or self._make(begin, time_ms)
+            run = self.find(begin["identity"]) or self._make(begin, time_ms)
             candidate = self._candidate(begin["candidate"], time_ms) if begin["candidate"] else None
         self._reopen(run)
         self._describe(run, begin, candidate.info.run_id if candidate else None)
@@ -144,24 +145,24 @@ class Store:
         )
 
     def _make(self, begin: Record, time_ms: int) -> Run:
-        return self._client.create_run(
+        return self.client.create_run(
             self._experiment, start_time=time_ms, run_name=begin["name"], tags={IDENTITY: begin["identity"]}
         )
 
     def _candidate(self, identity: str, time_ms: int) -> Run:
         """The run of the candidate that a nested run belongs to; made bare where it has none yet."""
-        run = self._find(identity)
+        run = self.find(identity)
         if run is None:
             run = self._make({"identity": identity, "name": f"candidate {identity[:8]}"}, time_ms)
-            self._client.set_terminated(run.info.run_id, "FINISHED", end_time=time_ms)
+            self.client.set_terminated(run.info.run_id, "FINISHED", end_time=time_ms)
         return run
 
     def _reopen(self, run: Run) -> None:
         from mlflow.entities import LifecycleStage
 
         if run.info.lifecycle_stage == LifecycleStage.DELETED:
-            self._client.restore_run(run.info.run_id)
-        self._client.update_run(run.info.run_id, status="RUNNING")
+            self.client.restore_run(run.info.run_id)
+        self.client.update_run(run.info.run_id, status="RUNNING")
 
     def _describe(self, run: Run, begin: Record, candidate: str | None) -> None:
         """Parameters that are not there yet (MLflow refuses to change one), tags, and the data that was read."""
@@ -172,13 +173,13 @@ class Store:
         told = {limits.key(key): limits.cut(value, limits.PARAMETER_LETTERS) for key, value in given.items()}
         missing = [Param(key, value) for key, value in told.items() if key not in run.data.params]
         for batch in limits.batches(missing, limits.PARAMETERS_AT_ONCE):
-            self._client.log_batch(run_id, params=batch)
-        self._client.update_run(run_id, name=begin["name"])
+            self.client.log_batch(run_id, params=batch)
+        self.client.update_run(run_id, name=begin["name"])
         nested = {"mlflow.parentRunId": candidate} if candidate else {}
         self.tag(run_id, {STAGE: begin["stage"], **nested, **begin["tags"]})
-        self._client.log_inputs(run_id, [_dataset(item) for item in begin["data"]])
+        self.client.log_inputs(run_id, [_dataset(item) for item in begin["data"]])
         if any(len(value) > limits.PARAMETER_LETTERS for value in given.values()):
-            self._client.log_dict(run_id, given, "parameters.json")
+            self.client.log_dict(run_id, given, "parameters.json")
 
     def tag(self, run_id: str, tags: dict[str, str]) -> None:
         """Tags, over those of the same name."""
@@ -186,7 +187,7 @@ class Store:
 
         values = [RunTag(limits.key(key), limits.cut(value, limits.TAG_LETTERS)) for key, value in tags.items()]
         for batch in limits.batches(values, limits.PARAMETERS_AT_ONCE):
-            self._client.log_batch(run_id, tags=batch)
+            self.client.log_batch(run_id, tags=batch)
 
     def log(self, run: Tracked, points: Iterable[Record]) -> None:
         """Points of curves that the run does not have yet."""
@@ -199,7 +200,7 @@ class Store:
             if point["step"] > run.reached.get(key, -1)
         ]
         for batch in limits.batches(new, limits.METRICS_AT_ONCE):
-            self._client.log_batch(run.run_id, metrics=batch)
+            self.client.log_batch(run.run_id, metrics=batch)
         for metric in new:
             run.reached[metric.key] = max(metric.step, run.reached.get(metric.key, -1))
             run.figures[run.run_id, metric.key] = metric.value
@@ -218,19 +219,19 @@ class Store:
         changed = {key: value for key, value in numbers.items() if run.figures.get((run_id, key)) != value}
         metrics = [Metric(key, value, time_ms, run.reached.get(key, 0)) for key, value in changed.items()]
         for batch in limits.batches(metrics, limits.METRICS_AT_ONCE):
-            self._client.log_batch(run_id, metrics=batch)
+            self.client.log_batch(run_id, metrics=batch)
         run.figures |= {(run_id, key): value for key, value in changed.items()}
 
     def artifact(self, run: Tracked, path: Path) -> None:
         """A file beside the run. A page in Markdown is also what the run, and its candidate, are described by."""
-        self._client.log_artifact(run.run_id, str(path))
+        self.client.log_artifact(run.run_id, str(path))
         if path.suffix == ".md":
             for run_id in filter(None, (run.run_id, run.candidate)):
                 self.tag(run_id, {"mlflow.note.content": path.read_text(encoding="utf-8")})
 
     def end(self, run: Tracked, status: str, time_ms: int) -> None:
         """The run is over."""
-        self._client.set_terminated(run.run_id, status, end_time=time_ms)
+        self.client.set_terminated(run.run_id, status, end_time=time_ms)
 
     @contextmanager
     def system(self, run: Tracked) -> Iterator[None]:

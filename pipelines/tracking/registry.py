@@ -1,0 +1,71 @@
+"""MLflow's registry of models: a version for each champion, and the alias that names the last."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model to register. code: the script that makes it. config: what the script is told. run: whose it is."""
+
+    name: str
+    code: Path
+    config: dict[str, str]
+    tags: dict[str, str]
+    run: str
+    experiment: str
+
+
+def champion(client: MlflowClient, name: str, alias: str) -> dict[str, str] | None:
+    """The tags of the version that `alias` names; None where there is none yet."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return dict(client.get_model_version_by_alias(name, alias).tags)
+    except MlflowException:
+        return None
+
+
+def register(client: MlflowClient, entry: Entry, alias: str) -> str:
+    """A version of `entry`, named by `alias`; its number. The model is logged beside the run that trained it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(entry.name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    model = client.create_logged_model(entry.experiment, entry.name, source_run_id=entry.run, tags=entry.tags)
+    with tempfile.TemporaryDirectory() as folder:
+        _write(Path(folder) / "model", entry)
+        client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
+    client.finalize_logged_model(model.model_id, "READY")
+    made = client.create_model_version(
+        entry.name, source=f"models:/{model.model_id}", run_id=entry.run, tags=entry.tags, model_id=model.model_id
+    )
+    client.set_registered_model_alias(entry.name, alias, made.version)
+    return str(made.version)
+
+
+def _write(folder: Path, entry: Entry) -> None:
+    from mlflow import pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    text = Schema([ColSpec(DataType.string)])
+    told = [ParamSpec("tokens", DataType.long, 64), ParamSpec("temperature", DataType.double, 0.8)]
+    signature = ModelSignature(inputs=text, outputs=text, params=ParamSchema(told))
+    pyfunc.save_model(
+        str(folder),
+        python_model=str(entry.code),
+        model_config=entry.config,
+        signature=signature,
+        pip_requirements=[],  # this project; MLflow would load the model to guess them
+    )
