@@ -46,6 +46,13 @@ def produce(job: work.Job[Finetune]) -> None:
     )
 
 
+def dismiss() -> None:
+    """Let other processes of this training go."""
+    from pipelines import training
+
+    training.dismiss()
+
+
 def _question(tokens: list[int], tokenizer: Tokenizer) -> list[int]:
     """Up to where the first answer of a row begins."""
     return tokens[: tokens.index(tokenizer.assistant) + 1] if tokenizer.assistant in tokens else tokens[:1]
@@ -61,4 +68,4 @@ def _skip(job: work.Job[Finetune]) -> None:
 
 
 if __name__ == "__main__":
-    work.run("finetune", Finetune, produce)
+    work.run("finetune", Finetune, produce, dismiss=dismiss)

@@ -38,4 +38,4 @@ def produce(job: work.Job[Pretrain]) -> None:
 
 
 if __name__ == "__main__":
-    work.run("pretrain", Pretrain, produce)
+    work.run("pretrain", Pretrain, produce, dismiss=training.dismiss)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmmodel.learning import checkpoint, curve, plan
+from lmmodel.learning import checkpoint, crewed, curve, machine, plan
 from lmmodel.learning.settings import Finetune, Pretrain
 from lmmodel.params.refusal import Refusal
 from pipelines import watching, work
 
 if TYPE_CHECKING:
     from lmmodel.architecture.model import Model
+    from lmmodel.learning.crew import Crew
     from lmmodel.learning.training import Batches, Training
 
 
@@ -36,20 +39,27 @@ def train(
 
     words = Tokenizer.load(tokenizer)
     there = plan.Work.of(model.declaration, tokens_per_epoch=batches.tokens_per_epoch)
-    training = Training(
-        model,
-        batches,
-        plan=plan.kept(job.scratch) or plan.decide(job.section, job.launch, there),
-        section=job.section,
-        seed=job.seed,
-        byte_lengths_V=words.byte_lengths(),
-        scratch=job.scratch,
-    )
-    try:
-        for _ in watching.shown(training.run(), job, model=model, tokenizer=words, prompt=prompt, to_do=there):
+    with _told_with(job.stage), _crew(job) as crew:
+        decided = _plan(job, there, crew)
+        if decided is None:
+            return
+        training = Training(
+            model,
+            batches,
+            plan=decided,
+            section=job.section,
+            seed=job.seed,
+            byte_lengths_V=words.byte_lengths(),
+            scratch=job.scratch,
+            crew=crew,
+        )
+        reports = training.run()
+        if crew.first:
+            reports = watching.shown(reports, job, model=model, tokenizer=words, prompt=prompt, to_do=there)
+        for _ in reports:
             pass
-    except Refusal as refusal:
-        raise Refusal(f"{job.stage}: {refusal}") from None
+    if not crew.first:
+        return
     finish(model)
     decided = training.plan
     made = {"step": training.kept, "tokens": int(training.row["tokens"])}
@@ -59,6 +69,41 @@ def train(
     checkpoint.save(job.output, model=model, tokenizer=tokenizer, facts={**facts, "platform": decided.record()})
     curve.write(job.curve, training.rows)
     job.metrics(_numbers(training, there))
+
+
+def dismiss() -> None:
+    """Let those go whom torchrun started to train, where nothing is left to do."""
+    with crewed.together(1, device="cpu", command=[]) as crew:
+        crew.told(None)
+
+
+@contextmanager
+def _told_with(stage: str) -> Iterator[None]:
+    try:
+        yield
+    except Refusal as refusal:
+        raise Refusal(f"{stage}: {refusal}") from None
+
+
+def _crew(job: work.Job[Pretrain] | work.Job[Finetune]) -> AbstractContextManager[Crew]:
+    """Who trains: those that `launch.processes` asks for, or that torchrun has started."""
+    command = [sys.executable, "-m", f"pipelines.{job.stage}"]
+    return crewed.together(job.launch.processes, device=machine.device(job.launch.device), command=command)
+
+
+def _plan(job: work.Job[Pretrain] | work.Job[Finetune], there: plan.Work, crew: Crew) -> plan.Plan | None:
+    """What the first process has kept or decides, for all; None where it says that there is nothing to do."""
+    decided = None
+    if crew.first:
+        kept = plan.kept(job.scratch)
+        size = crew.size
+        decided = plan.shared(kept, size) if kept else plan.decide(job.section, job.launch, there, processes=size)
+    told = crew.told((job.identity, decided))
+    if told is None:
+        return None
+    if others := [rank for rank, same in enumerate(crew.said(told[0] == job.identity)) if not same]:
+        raise Refusal(f"process {others[0]} of {crew.size} found other data, parameters or code than the first one")
+    return told[1]
 
 
 def _numbers(training: Training, there: plan.Work) -> dict[str, float]:

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Generic, TypeVar
 
 from lmmodel import folder
@@ -61,18 +63,36 @@ class Job(Generic[Section]):
         (self.output.parent / "metrics.json").write_text(folder.canonical(values), encoding="utf-8")
 
 
-def run(name: str, settings: type[Section], produce: Callable[[Job[Section]], None]) -> None:
-    """Stage `name`, from its inputs to its place in the project; ends the process with 1 where that cannot be."""
+def run(
+    name: str,
+    settings: type[Section],
+    produce: Callable[[Job[Section]], None],
+    *,
+    dismiss: Callable[[], None] | None = None,
+) -> None:
+    """Stage `name`, from its inputs to its place in the project; ends the process with 1 where that cannot be.
+
+    Of several processes at one stage (torchrun's environment says so) the first does what one alone would; the others
+    only produce, with it. dismiss: lets them go where it has nothing to produce; None: the stage runs in one process.
+    """
+    rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     with plainly(name):
+        if size > 1 and dismiss is None:
+            raise Refusal(f"{name}: runs in one process, and the environment says WORLD_SIZE={size}")
         stage = paths.stage(name)
         given = parameters.read()
         before = record.read(stage)
+        scratch = Scratch(stage, before.identity)
+        if rank:
+            _follow(scratch, settings, produce, given, before)
+            return
         _enter(stage, before, given)
         tidy()
-        scratch = Scratch(stage, before.identity)
         with scratch.held():
             if scratch.finished:
                 say(name, "was finished before; taken up as it is")
+                if size > 1 and dismiss is not None:
+                    dismiss()
             else:
                 _work(scratch, settings, produce, given, before)
             _leave(stage, before, scratch)
@@ -90,24 +110,43 @@ def _work(
     stage = scratch.stage
     resumed = scratch.state.is_dir() and any(scratch.state.iterdir())
     scratch.clear()
+    job = _job(scratch, settings, given, before)
+    began = time.perf_counter()
+    with gate.only(before.plan["code"]), devices.claimed(stage.name, given.launch):
+        produce(job)
+    scratch.finish()
+    _note_time(stage.name, before.identity, time.perf_counter() - began, resumed=resumed)
+
+
+def _follow(
+    scratch: Scratch,
+    settings: type[Section],
+    produce: Callable[[Job[Section]], None],
+    given: parameters.Parameters,
+    before: record.Record,
+) -> None:
+    """Do the work with the first process, which alone writes."""
+    with TemporaryDirectory() as nowhere, gate.only(before.plan["code"]):
+        job = _job(scratch, settings, given, before)
+        produce(replace(job, output=Path(nowhere), curve=Path(nowhere, "curve.csv")))
+
+
+def _job(
+    scratch: Scratch, settings: type[Section], given: parameters.Parameters, before: record.Record
+) -> Job[Section]:
     section = dict(before.plan["section"])
     seed = section.pop("seed", 0)
-    job = Job(
-        stage=stage.name,
+    return Job(
+        stage=scratch.stage.name,
         section=settings.model_validate(section),
         seed=seed,
         launch=given.launch,
         output=scratch.output,
         scratch=scratch.state,
         curve=scratch.curve,
-        inputs=stage.inputs,
+        inputs=scratch.stage.inputs,
         identity=before.identity,
     )
-    began = time.perf_counter()
-    with gate.only(before.plan["code"]), devices.claimed(stage.name, given.launch):
-        produce(job)
-    scratch.finish()
-    _note_time(stage.name, before.identity, time.perf_counter() - began, resumed=resumed)
 
 
 def _enter(stage: paths.Stage, before: record.Record, given: parameters.Parameters) -> None:

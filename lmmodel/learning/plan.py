@@ -16,6 +16,7 @@ from lmmodel import folder
 from lmmodel.learning import machine
 from lmmodel.learning.portions import Portions
 from lmmodel.learning.settings import Budget, Finetune, Launch, Pretrain
+from lmmodel.params.refusal import Refusal
 
 if TYPE_CHECKING:
     from lmmodel.architecture.declaration import Declaration
@@ -68,6 +69,7 @@ class Plan:
     compiled: bool
     recomputed: bool = False
     cuts: tuple[tuple[int, int], ...] = ()
+    processes: int = 1
 
     @property
     def portions(self) -> Portions:
@@ -97,26 +99,30 @@ class Plan:
         """The part of the platform that was decided here, for the checkpoint."""
         kept = ("threads", "precision", "compiled", "micro_sequences")
         told = {name: getattr(self, name) for name in kept} | machine.record(self.device)
-        return told | ({"activation_checkpointing": True} if self.recomputed else {})
+        told |= {"activation_checkpointing": True} if self.recomputed else {}
+        return told | ({"processes": self.processes} if self.processes > 1 else {})
 
 
-def decide(section: Pretrain | Finetune, launch: Launch, work: Work) -> Plan:
-    """The plan of a training; a Refusal where this machine has not what `launch` asks for."""
+def decide(section: Pretrain | Finetune, launch: Launch, work: Work, *, processes: int = 1) -> Plan:
+    """The plan of a training in so many processes; a Refusal where this machine has not what `launch` asks for."""
     device = machine.device(launch.device)
     portions = _portions(section, work)
     rows = portions.rows
+    _refuse_idle(processes, portions)
+    own = -(-rows // processes)
     plan = Plan(
         steps=portions.steps,
         sequences=rows,
-        micro_sequences=_micro(launch.micro_batch_sequences, rows, _MICRO_TOKENS[device] // work.context),
+        micro_sequences=_micro(launch.micro_batch_sequences, own, _MICRO_TOKENS[device] // work.context),
         context=work.context,
         validations=tuple(portions.step(n) for n in evenly(portions.batches, section.validation.times)),
         device=device,
-        threads=_threads(),
+        threads=_threads(processes),
         precision=machine.precision(section.precision, device),
         compiled=False,
         recomputed=launch.activation_checkpointing,
         cuts=portions.cuts,
+        processes=processes,
     )
     return replace(plan, compiled=_compiled(launch.compile, plan, work))
 
@@ -129,6 +135,20 @@ def kept(scratch: Path) -> Plan | None:
     told = json.loads(path.read_text(encoding="utf-8"))
     cuts = tuple((count, parts) for count, parts in told.get("cuts", ()))
     return Plan(**{**told, "validations": tuple(told["validations"]), "cuts": cuts})
+
+
+def shared(plan: Plan, processes: int) -> Plan:
+    """`plan`, begun by any number of processes, gone on with by so many."""
+    _refuse_idle(processes, plan.portions)
+    return plan if plan.processes == processes else replace(plan, processes=processes, threads=_threads(processes))
+
+
+def _refuse_idle(processes: int, portions: Portions) -> None:
+    rows = portions.rows // max((parts for _, parts in portions.cuts), default=1)
+    if processes > rows:
+        raise Refusal(
+            f"{processes} processes share a batch of {rows} sequences, and some would have none: see batch_tokens"
+        )
 
 
 def keep(plan: Plan, scratch: Path) -> None:
@@ -179,11 +199,12 @@ def _compiled(wanted: bool | str, plan: Plan, work: Work) -> bool:
     if rate is None or (plan.device == "cpu" and not machine.compiler()):
         return False
     flops = plan.tokens * work.flops_per_token
-    seconds = flops / rate / (plan.threads if plan.device == "cpu" else 1)
+    seconds = flops / rate / plan.processes / (plan.threads if plan.device == "cpu" else 1)
     return seconds * _COMPILING_SAVES > _COMPILING_SECONDS
 
 
-def _threads() -> int:
+def _threads(processes: int) -> int:
+    """For each of the processes, unless the environment says how many."""
     import torch
 
-    return int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads())
+    return int(os.environ.get("OMP_NUM_THREADS") or max(1, torch.get_num_threads() // processes))

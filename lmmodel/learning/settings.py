@@ -138,9 +138,11 @@ class Finetune(_Training):
 class Launch(Settings):
     """How it runs, never what it computes.
 
-    micro_batch_sequences: computed at once; a batch is summed from as many as it takes. compile: torch.compile; auto
-    where the run is long enough to earn it back. activation_checkpointing: layers are computed again on the way back,
-    which takes a third longer and a fraction of the memory. workers: processes that read, clean and tokenize.
+    processes: train together, one a GPU; each takes its rows of a batch. torchrun's environment overrides it.
+    micro_batch_sequences: computed at once, by each; a batch is summed from as many as it takes.
+    compile: torch.compile; auto where the run is long enough to earn it back.
+    activation_checkpointing: layers are computed again on the way back, which takes a third longer and a fraction of
+    the memory. workers: processes that read, clean and tokenize.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -149,9 +151,3 @@ class Launch(Settings):
     compile: Literal["auto"] | bool = "auto"
     activation_checkpointing: bool = False
     workers: Literal["auto"] | Count = "auto"
-
-    @model_validator(mode="after")
-    def _one_process(self) -> Self:
-        if self.processes != 1:
-            raise ValueError(f"takes processes: 1, not {self.processes}: training runs in one process")
-        return self

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -27,6 +28,7 @@ from lmmodel import lock
 from lmmodel.architecture.roles import roles
 from lmmodel.learning import machine, saving, validation
 from lmmodel.learning.blame import blamed
+from lmmodel.learning.crew import ALONE, Crew
 from lmmodel.learning.health import Health
 from lmmodel.learning.judged import Judged
 from lmmodel.learning.loss import Batch, Losses, Objective
@@ -73,9 +75,11 @@ class Training:
         byte_lengths_V: np.ndarray,
         scratch: Path,
         save_seconds: float = SAVE_SECONDS,
+        crew: Crew = ALONE,
     ) -> None:
         self.model, self.batches, self.plan, self.section = model.to(plan.device), batches, plan, section
         self.seed, self.byte_lengths_V, self.scratch, self.save_seconds = seed, byte_lengths_V, scratch, save_seconds
+        self.crew = crew
         self.weights = Weights(self.model, precision=plan.precision)
         self.update = Update(
             self.weights.masters,
@@ -97,10 +101,10 @@ class Training:
 
     def run(self) -> Iterator[Report]:
         """Train from where it stands to the end of the plan; the model is left in float32."""
-        alone = lock.held(self.scratch / "lock", str(self.scratch))
         again = recomputed(self.model, wanted=self.plan.recomputed)
-        with alone, machine.determined(self.plan.device, self.plan.threads), again, listening() as stop:
-            keep(self.plan, self.scratch)
+        with self._alone(), machine.determined(self.plan.device, self.plan.threads), again, listening() as stop:
+            if self.crew.first:
+                keep(self.plan, self.scratch)
             self._resume()
             yield Began(self.plan, self.step)
             yield from self._compile()
@@ -109,16 +113,23 @@ class Training:
                 yield self._advance(pace)
                 if self.step in self.plan.validations:
                     yield self._validate()
-                if stop.asked or time.monotonic() - saved >= self.save_seconds or self.done:
+                due = self.crew.first and time.monotonic() - saved >= self.save_seconds
+                asked, due = self.crew.anywhere(bool(stop.asked), due)
+                if asked or due or self.done:
                     self._save()
                     yield Saved(self.step)
                     saved = time.monotonic()
-                if stop.asked and not self.done:
-                    yield Said(f"{stop.asked} after step {self.step:,} of {self.plan.steps:,}, which is saved")
+                if asked and not self.done:
+                    why = stop.asked or "asked to stop"
+                    yield Said(f"{why} after step {self.step:,} of {self.plan.steps:,}, which is saved")
                     raise KeyboardInterrupt
             if self.step < self.plan.steps:
                 yield Said(f"stops after step {self.step:,}: no validation was better than that of step {self.kept:,}")
             self.judged.settle()
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """One training at a time in a scratch folder, in which the crew's first process alone writes."""
+        return lock.held(self.scratch / "lock", str(self.scratch)) if self.crew.first else nullcontext()
 
     @property
     def done(self) -> bool:
@@ -140,34 +151,39 @@ class Training:
         if not self.plan.compiled or self.done:
             return
         yield Said("compiling the step, which takes up to a minute the first time")
-        self._forward = torch.compile(self.objective, dynamic=False)
+        self._forward, trouble = torch.compile(self.objective, dynamic=False), ""
         try:
             self._forward(next(self._parts(self._batch(), self.plan.micro_sequences))).total.backward()
         except Exception as error:  # a compiler's own, of any kind; what is wrong with the model itself comes again
             if self.step:
                 raise
+            trouble = str(error).strip().splitlines()[0]
+        if said := [one for one in self.crew.said(trouble) if one]:
             self._forward, self.plan = self.objective, replace(self.plan, compiled=False)
-            keep(self.plan, self.scratch)
-            yield Said(f"this cannot be compiled here, so it is not ({str(error).strip().splitlines()[0]})")
+            if self.crew.first:
+                keep(self.plan, self.scratch)
+            yield Said(f"this cannot be compiled here, so it is not ({said[0]})")
         self.model.zero_grad()
 
     # --- one step
 
     def _advance(self, pace: Pace) -> Stepped:
         """Gradients of the whole batch, summed over its parts; then one update."""
-        torch.manual_seed(_mixed(self.seed, self.step))
+        torch.manual_seed(_mixed(self.seed, self.step, self.crew.rank))
         batch = self._batch()
-        tokens = _weight(batch)
+        tokens = self.crew.totals(_weight(batch))[0] or 1.0  # it is divided by
         reports: dict[str, Tensor] = {}
-        nats = torch.zeros((), device=self.plan.device)
+        summed = torch.zeros((), device=self.plan.device)
         for part in self._parts(batch, self.plan.micro_sequences):
             losses = self._forward(part)
             (losses.total / tokens).backward()
             self.weights.gather()
-            nats += losses.nats
+            summed += losses.nats
             reports = {name: value + reports.get(name, 0) for name, value in losses.reports.items()}
+        self.crew.gradients(self.weights.masters.values())
+        nats, reports = self.crew.totals(float(summed))[0], self.crew.reports(reports)
         norm, fraction = self.update.norm(), self.plan.fraction(self.step)
-        loss_nats, gradient_norm = float(nats) / tokens, float(norm)
+        loss_nats, gradient_norm = nats / tokens, float(norm)
         if not (math.isfinite(loss_nats) and math.isfinite(gradient_norm)):
             self._refuse(batch, loss_nats)
         looked_at = self.step + 1 in self.plan.validations
@@ -186,10 +202,16 @@ class Training:
         return Stepped(self.step, done, loss_nats, gradient_norm, self.update.rate(fraction), speed, left)
 
     def _batch(self) -> TokenBatch:
-        """What the next step is made from."""
-        number, rows = self.plan.portions.place(self.step)
+        """This process's rows of what the next step is made from."""
+        number, rows = self._place()
         batch = self.batches.batch(number)
         return batch._replace(**{name: array[rows] for name, array in batch._asdict().items() if array is not None})
+
+    def _place(self) -> tuple[int, slice]:
+        """Which whole batch that is, and which of its rows."""
+        number, rows = self.plan.portions.place(self.step)
+        own = self.crew.rows(rows.stop - rows.start)
+        return number, slice(rows.start + own.start, rows.start + own.stop)
 
     def _parts(self, batch: TokenBatch, rows: int) -> Iterator[Batch]:
         for first in range(0, len(batch.tokens_BT), rows):
@@ -215,12 +237,14 @@ class Training:
 
     def _refuse(self, batch: TokenBatch, loss_nats: float) -> None:
         """Say where what is not finite came from, and keep the state before it."""
-        number, rows = self.plan.portions.place(self.step)
+        number, rows = self._place()
         cause, row = blamed(self.objective, self.model, self._parts(batch, self.plan.micro_sequences))
         if row is not None:
             cause += (
                 f"; it is row {rows.start + row} of batch {number:,}{_place(self.batches, number, rows.start + row)}"
             )
+        causes = self.crew.said((row is None, cause))
+        cause = min(causes, key=lambda one: one[0])[1]  # the first that knows its row
         if all(bool(torch.isfinite(master).all()) for master in self.weights.masters.values()):
             self._save()
         what = f"the loss is {loss_nats}" if not math.isfinite(loss_nats) else "a gradient is not finite"
@@ -235,10 +259,12 @@ class Training:
         tally = validation.Tally(self.byte_lengths_V)
         health: dict[str, float] = {}
         with self.weights.at(self.judged.values()):
-            for batch in validation.filled(self.batches.validation(self.section.validation.tokens), self._rows()):
+            held_out = self.batches.validation(self.section.validation.tokens)
+            for batch in self.crew.turns(validation.filled(held_out, self._rows())):
                 part = self._on_device(batch, slice(None))
                 tally.add(batch, float(self._forward(part).nats))
                 health = health or self.health.probe(part.tokens_BT, part.documents_BT)
+        tally.nats, tally.tokens, tally.bytes = self.crew.totals(tally.nats, tally.tokens, tally.bytes)
         score, train = tally.score(), self._sums["nats"] / self._sums["tokens"]
         done = self.plan.tokens_before(self.step)
         self.rows.append(
@@ -265,14 +291,15 @@ class Training:
         tensors |= {f"optimizer/{path}": value for path, value in self.update.state().items()}
         tensors |= self.judged.state()
         facts: dict[str, Any] = {"step": self.step, "rows": self.rows, "sums": self._sums}
-        saving.save(self.scratch, self.step, tensors, facts)
+        if self.crew.first:
+            saving.save(self.scratch, self.step, tensors, facts)
 
     def _resume(self) -> None:
         """Go on from the newest saved state, where there is one."""
-        found = saving.latest(self.scratch)
-        if found is None:
+        kept = saving.latest(self.scratch) if self.crew.first else None
+        tensors, facts = self.crew.tensors(kept and kept[0]), self.crew.told(kept and kept[1])
+        if tensors is None or facts is None:
             return
-        tensors, facts = found
         self.weights.restore(_under("weights/", tensors))
         self.update.restore(_under("optimizer/", tensors))
         self.judged.restore(tensors)
@@ -289,14 +316,15 @@ def _place(batches: Batches, number: int, row: int) -> str:
 
 
 def _weight(batch: TokenBatch) -> float:
-    """How many tokens a batch counts for; 1 where it counts for none, since it is divided by."""
-    return float(batch.tokens_BT.size if batch.weights_BT is None else batch.weights_BT.sum()) or 1.0
+    """How many tokens a batch counts for."""
+    return float(batch.tokens_BT.size if batch.weights_BT is None else batch.weights_BT.sum())
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _mixed(seed: int, step: int) -> int:
-    """A seed of its own for each step."""
-    return int.from_bytes(sha256(f"{seed}:{step}".encode()).digest()[:7], "big")
+def _mixed(seed: int, step: int, rank: int) -> int:
+    """A seed of its own for each step, and in it for each process: they draw for rows of their own."""
+    told = f"{seed}:{step}:{rank}" if rank else f"{seed}:{step}"
+    return int.from_bytes(sha256(told.encode()).digest()[:7], "big")

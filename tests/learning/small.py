@@ -59,11 +59,11 @@ def section(**told: Any) -> Pretrain:
     return Pretrain.model_validate({**given, "validate": {"times": 2, "tokens": 160}, **told})
 
 
-def plan(section: Pretrain, **told: Any) -> Plan:
+def plan(section: Pretrain, *, processes: int = 1, **told: Any) -> Plan:
     """How, on this machine's processor."""
     launch = Launch.model_validate({"device": "cpu", "compile": False, "micro_batch_sequences": 4, **told})
     work = Work(parameters=1000, flops_per_token=6000.0, context=CONTEXT, tokens_per_epoch=Text.tokens_per_epoch)
-    return decide(section, launch, work)
+    return decide(section, launch, work, processes=processes)
 
 
 def training(scratch: Path, *, told: Pretrain | None = None, text: Text | None = None, **options: Any) -> Training:

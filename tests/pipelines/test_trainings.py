@@ -79,6 +79,35 @@ def test_stopped_it_saves_says_so_and_ends_in_the_same_bytes(
     assert own.outputs() == unbroken.outputs()
 
 
+def near(one: Project, other: Project) -> None:
+    """Whether both pretrained to the same, but for rounding."""
+    kept = [json.loads(project.read("models/pretrain.json")) for project in (one, other)]
+    assert kept[0] == pytest.approx(kept[1], rel=1e-3)
+
+
+def test_two_processes_do_what_one_does_and_the_checkpoint_says_so(own: Project, reproduced: Project) -> None:
+    own.edit("params.yaml", "  compile: false", "  compile: false\n  processes: 2")
+    own.repro("-s", "-f", "pretrain")
+    near(own, reproduced)
+    assert checkpoint.facts(own.root / "models/pretrain")["platform"]["processes"] == 2
+    assert "processes" not in checkpoint.facts(reproduced.root / "models/pretrain")["platform"]
+
+
+def test_what_torchrun_trained_is_taken_up(own: Project, reproduced: Project) -> None:
+    own.edit("params.yaml", *LONG)
+    own.repro("-s", "design")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    for said in ("validation", "taken up as it is"):
+        ran = own.python(*torchrun, "pipelines.pretrain")
+        assert ran.code == 0, ran.output
+        assert said in ran.output
+    assert "taken up as it is" in own.repro("-s", "pretrain").output
+    assert json.loads(own.read("models/pretrain.json"))["steps"] == 200
+    refused = own.python(*torchrun, "pipelines.corpus")
+    assert refused.code != 0
+    assert "corpus: runs in one process" in refused.output
+
+
 def test_a_damaged_state_is_named_with_what_to_do(own: Project) -> None:
     own.edit("params.yaml", *LONG)
     own.repro("-s", "design")

@@ -1,0 +1,173 @@
+"""Several processes train as one does, leave nobody behind, and go on in any number."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lmmodel.learning import plan, saving
+from lmmodel.learning.crew import Crew
+from lmmodel.params.refusal import Refusal
+from tests.learning import small
+
+PROGRAM = Path(__file__).with_name("crewed.py")
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+MANY = "100000"
+
+
+def command(scratch: Path, processes: int, steps: str = "10", design: str = "dense", *rest: str) -> list[str]:
+    scratch.parent.mkdir(exist_ok=True, parents=True)
+    return [sys.executable, str(PROGRAM), str(scratch), str(processes), steps, design, *rest]
+
+
+def told(done: subprocess.CompletedProcess[str]) -> list[list[float]]:
+    """Step, loss and norm of the gradients, of each step."""
+    assert done.returncode == 0, done.stderr
+    return [[float(number) for number in line.split()] for line in done.stdout.splitlines()]
+
+
+def run(*given: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(given, capture_output=True, text=True, check=False, timeout=60)
+
+
+def under_way(*given: str) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """A training that has made its third step, and the processes that its first one started."""
+    process = subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for _ in range(3):
+        assert process.stdout.readline(), process.communicate()[1]
+    return process, psutil.Process(process.pid).children(recursive=True)
+
+
+def gone(processes: list[psutil.Process], seconds: float = 10) -> bool:
+    """Whether all of them end within so many seconds."""
+    return not psutil.wait_procs(processes, timeout=seconds)[1]
+
+
+def close(one: Path, other: Path, tolerance: float) -> None:
+    kept = [load_file(folder / "end.safetensors") for folder in (one, other)]
+    assert kept[0].keys() == kept[1].keys()
+    for name, value in kept[0].items():
+        assert torch.allclose(value, kept[1][name], atol=tolerance), name
+
+
+@pytest.mark.parametrize("design", ["dense", "experts", "balanced"])
+def test_processes_stay_within_rounding_of_one(tmp_path: Path, design: str) -> None:
+    """Experts too: their losses are per row, and their loads are summed before the bias moves."""
+    alone = told(run(*command(tmp_path / "1", 1, "10", design)))
+    two = told(run(*command(tmp_path / "2", 2, "10", design)))
+    assert len(alone) == len(two) == 10
+    for one, other in zip(alone, two, strict=True):
+        assert other == pytest.approx(one, rel=1e-5)
+    close(tmp_path / "1", tmp_path / "2", 1e-5)
+    curves = [(tmp_path / n / "curve.csv").read_text().splitlines()[-1].split(",") for n in "12"]
+    assert [*map(float, curves[1])] == pytest.approx([*map(float, curves[0])], rel=1e-5)
+
+
+def test_twice_the_same_processes_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in "ab":
+        told(run(*command(tmp_path / name, 2, "4", "experts")))
+    for file in ("end.safetensors", "curve.csv"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_torchrun_starts_them_too(tmp_path: Path) -> None:
+    alone = told(run(*command(tmp_path / "1", 1, "4")))
+    two = told(run(*TORCHRUN, *command(tmp_path / "2", 1, "4")[1:]))
+    for one, other in zip(alone, two, strict=True):
+        assert other == pytest.approx(one, rel=1e-5)
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_what_two_saved_any_number_goes_on_with(tmp_path: Path, processes: int) -> None:
+    told(run(*command(tmp_path / "whole", 1)))
+    process, _ = under_way(*command(tmp_path / "cut", 2, "10", "dense", "0"))
+    process.kill()
+    process.communicate()
+    before = saving.latest(tmp_path / "cut")
+    assert before is not None
+    assert before[1]["step"] >= 2
+    went_on = told(run(*command(tmp_path / "cut", processes)))
+    assert [step for step, *_ in went_on] == [*range(before[1]["step"] + 1, 11)]
+    close(tmp_path / "whole", tmp_path / "cut", 1e-5)
+    decided = plan.kept(tmp_path / "cut")
+    assert decided is not None
+    assert decided.processes == processes
+
+
+def test_when_one_is_killed_none_is_left_and_it_goes_on_later(tmp_path: Path) -> None:
+    process, others = under_way(*command(tmp_path / "run", 3, MANY, "dense", "0"))
+    assert len(others) == 2
+    others[0].send_signal(signal.SIGKILL)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert gone(others)
+    assert "what was last saved stands" in said
+    assert "Traceback" not in said
+    again, _ = under_way(*command(tmp_path / "run", 2, MANY, "dense", "0"))
+    again.kill()
+    again.communicate()
+
+
+def test_when_the_first_is_killed_the_others_end(tmp_path: Path) -> None:
+    process, others = under_way(*command(tmp_path / "run", 3, MANY))
+    process.kill()
+    process.wait()
+    assert gone(others)
+    process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_all_stop_after_the_same_step(tmp_path: Path, number: signal.Signals) -> None:
+    process, others = under_way(*command(tmp_path / "run", 2, MANY))
+    assert all(os.getpgid(other.pid) != os.getpgid(process.pid) for other in others)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=20)
+    assert gone(others)
+    assert saving.latest(tmp_path / "run")[1]["step"] == int(said.splitlines()[-1].split()[0])  # type: ignore[index]
+
+
+def test_more_processes_than_sequences_are_refused() -> None:
+    with pytest.raises(Refusal, match="7 processes share a batch of 6 sequences, and some would have none"):
+        small.plan(small.section(), processes=7)
+
+
+def test_rows_are_shared_without_rest_or_overlap() -> None:
+    for size in range(1, 8):
+        for count in range(size, 20):
+            parts = [[*range(count)][Crew(rank, size).rows(count)] for rank in range(size)]
+            assert [row for part in parts for row in part] == [*range(count)]
+            assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_each_process_takes_as_many_turns_and_what_is_missing_counts_nothing() -> None:
+    batches = [small.Text().batch(number) for number in range(5)]
+    taken = [[*Crew(rank, 3).turns(batches)] for rank in range(3)]
+    assert [len(turns) for turns in taken] == [2, 2, 2]
+    assert taken[2][1].weights_BT.sum() == 0
+    assert sum(turn.weights_BT.sum() for turns in taken for turn in turns) == pytest.approx(
+        sum(batch.weights_BT.sum() for batch in batches)
+    )
+
+
+def test_a_record_names_several_processes_only() -> None:
+    assert "processes" not in small.plan(small.section()).record()
+    assert small.plan(small.section(), processes=2).record()["processes"] == 2
+
+
+def test_a_second_first_process_is_refused(tmp_path: Path) -> None:
+    process, others = under_way(*command(tmp_path / "run", 2, MANY))
+    second = run(*command(tmp_path / "run", 2, MANY))
+    assert second.returncode == 1
+    assert f"process {process.pid} is at this very work" in second.stderr
+    process.kill()
+    process.communicate()
+    assert gone(others)
