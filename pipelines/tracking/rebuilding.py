@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lmmodel.learning import checkpoint
+from lmmodel.params.refusal import Refusal
 from pipelines import paths, record, standing
 from pipelines.tracking import past
 from pipelines.tracking.delivery import deliver_abandoned
@@ -82,13 +84,22 @@ def _known() -> set[str]:
 def _note(stage: paths.Stage, identity: str) -> None:
     """The notes that the work would have left."""
     notes = begin(place(), f"{stage.name}-{identity[:12]}")
-    notes.add(begin=describe(stage, identity=identity, tags={"lmmodel.rebuilt": True}))
+    notes.add(begin=describe(stage, identity=identity, tags={"lmmodel.rebuilt": True}, extra=_decided(stage)))
     for step, metrics in _points(stage.curve):
         notes.add(metrics=metrics, step=step)
     notes.add(figures=json.loads(stage.metrics.read_text(encoding="utf-8")))
     _keep_pages(notes, stage.output)
     notes.add(end="FINISHED")
     notes.close()
+
+
+def _decided(stage: paths.Stage) -> dict[str, Any]:
+    """What the training had decided at its start, as its checkpoint has it."""
+    try:
+        told = checkpoint.facts(stage.output)
+    except (Refusal, OSError):  # evaluate leaves none, a fine-tuning that was skipped neither
+        return {}
+    return {"launch": told["platform"] | {"steps": told["step"]}}
 
 
 def _keep_pages(notes: Writer, folder: Path) -> None:

@@ -74,7 +74,7 @@ def result(stage: paths.Stage, metrics: dict[str, Any]) -> None:
     (stage.output / "result.txt").write_text(f"the result of {stage.name}: {json.dumps(metrics)}\n")
     if stage.name in ("pretrain", "finetune"):
         shutil.copy(paths.DECLARATION, stage.output)
-        (stage.output / "checkpoint.json").write_text(folder.canonical({"platform": PLATFORM}))
+        (stage.output / "checkpoint.json").write_text(folder.canonical({"format": 1, "step": 30, "platform": PLATFORM}))
     if stage.name == "evaluate":
         (stage.output / evaluation.SUMMARY).write_text(summary().model_dump_json())
     folder.seal(stage.output, {})

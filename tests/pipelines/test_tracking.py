@@ -305,6 +305,8 @@ def test_what_was_restored_gets_the_runs_that_its_work_would_have_had(finished: 
     assert candidate.data.metrics["evaluate/finetune.dialogues_choice.acc"] == 0.582
     assert candidate.data.params["model.width"] == "128"
     assert candidate.data.params["seed"] == "1"
+    assert candidate.data.params["launch.precision"] == "bfloat16"
+    assert candidate.data.params["launch.steps"] == "30"
     assert {item.dataset.name for item in candidate.inputs.dataset_inputs} == {"data/shards", "data/tokenizer"}
 
 
