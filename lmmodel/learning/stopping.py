@@ -16,8 +16,8 @@ class Stop:
         self.asked = ""
 
     def ask(self, number: int, frame: FrameType | None) -> None:
-        """Note the signal; a second one does not wait for the end of the step."""
-        if self.asked:
+        """Note the signal; after one, Ctrl-C does not wait for the end of the step. Launchers repeat their SIGTERM."""
+        if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = signal.Signals(number).name
 

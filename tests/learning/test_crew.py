@@ -52,6 +52,15 @@ def gone(processes: list[psutil.Process], seconds: float = 10) -> bool:
     return not psutil.wait_procs(processes, timeout=seconds)[1]
 
 
+def saving_ended_with(process: subprocess.Popen[str], scratch: Path) -> bool:
+    """Whether a training, from its third step on, saved the last step that it said, and left."""
+    assert process.stdout is not None
+    steps = [3, *(int(line.split()[0]) for line in process.stdout)]
+    process.communicate(timeout=40)
+    found = saving.latest(scratch)
+    return found is not None and found[1]["step"] == steps[-1]
+
+
 def close(one: Path, other: Path, tolerance: float) -> None:
     kept = [load_file(folder / "end.safetensors") for folder in (one, other)]
     assert kept[0].keys() == kept[1].keys()
@@ -130,9 +139,25 @@ def test_asked_to_stop_all_stop_after_the_same_step(tmp_path: Path, number: sign
     process, others = under_way(*command(tmp_path / "run", 2, MANY))
     assert all(os.getpgid(other.pid) != os.getpgid(process.pid) for other in others)
     process.send_signal(number)
-    said, _ = process.communicate(timeout=20)
+    assert saving_ended_with(process, tmp_path / "run")
     assert gone(others)
-    assert saving.latest(tmp_path / "run")[1]["step"] == int(said.splitlines()[-1].split()[0])  # type: ignore[index]
+
+
+def test_torchrun_told_to_stop_with_all_that_it_started_saves_first(tmp_path: Path) -> None:
+    """As Slurm tells it: each process gets SIGTERM, and torchrun passes on its own."""
+    given = [*TORCHRUN, *command(tmp_path / "run", 1, MANY)[1:]]
+    process = subprocess.Popen(
+        given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    for _ in range(3):
+        assert process.stdout.readline()
+    others = psutil.Process(process.pid).children(recursive=True)
+    for one in (psutil.Process(process.pid), *others):
+        one.send_signal(signal.SIGTERM)
+    assert saving_ended_with(process, tmp_path / "run")
+    assert process.returncode
+    assert gone(others)
 
 
 def test_more_processes_than_sequences_are_refused() -> None:
