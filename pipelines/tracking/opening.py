@@ -13,7 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import paths, record
+from lmmodel.params.refusal import Refusal
+from pipelines import paths, record, standing
 
 if TYPE_CHECKING:
     from pipelines.work import Job
@@ -116,14 +117,24 @@ def _kinds(layers: list[dict[str, Any]], part: str) -> str:
 
 
 def _data(stage: paths.Stage) -> list[dict[str, str]]:
-    """What the stage read, by path and digest; not the declaration, which is in the parameters."""
+    """What the stage read, by path, digest and DVC's hash; not the declaration, which is in the parameters."""
     found = record.read(stage).inputs
     context = "evaluation" if stage.name == "evaluate" else "training"
+    known = _hashes()
     return [
-        {"name": path, "digest": digest, "context": context}
+        {"name": path, "digest": digest, "context": context, "dvc": known.get(path, "")}
         for path, digest in found.items()
         if not path.startswith(f"{paths.DESIGN}")
     ]
+
+
+def _hashes() -> dict[str, str]:
+    """Path -> the hash that dvc.lock gives it; nothing while another dvc is writing there."""
+    try:
+        outs = [item for entry in standing.lock().values() for item in entry.get("outs", [])]
+    except Refusal:
+        return {}
+    return {item["path"]: str(item.get("md5", "")) for item in outs}
 
 
 def _machine() -> dict[str, Any]:

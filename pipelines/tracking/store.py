@@ -256,4 +256,5 @@ def _dataset(item: dict[str, str]) -> Any:
 
     source = json.dumps({"uri": item["name"]})
     dataset = Dataset(item["name"], item["digest"][: limits.DIGEST_LETTERS], source_type="local", source=source)
-    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", item["context"])])
+    tags = {"mlflow.data.context": item["context"], "dvc.md5": item.get("dvc", "")}
+    return DatasetInput(dataset, tags=[InputTag(key, value) for key, value in tags.items() if value])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -65,15 +66,17 @@ def test_designs_and_seeds_are_queued_run_side_by_side_and_compared(
     for command in (["add", "-A"], ["commit", "-q", "-m", "what the experiments begin from"]):
         assert project.run("git", *command).code == 0
     project.write({"experiments/mine.yaml": "like: gpt2\n"})
-    swept = ["-S", "model.design=gpt2,experiments/mine.yaml", "-S", "seed=1,2"]
-    assert project.dvc("exp", "run", "--queue", *swept).output.count("Queued experiment") == 4
+    for design, seeds in (("gpt2", "1,2"), ("experiments/mine.yaml", "1")):
+        queued = project.dvc("exp", "run", "--queue", "-S", f"model.design={design}", "-S", f"seed={seeds}")
+        assert queued.output.count("Queued experiment") == len(seeds.split(",")), queued.output
     assert project.dvc("queue", "start", "-j", "2").code == 0
     status = project.dvc("queue", "status").output
     while "Queued" in status or "Running" in status:
+        time.sleep(2)
         status = project.dvc("queue", "status").output
     ended = [line.split() for line in status.splitlines() if line.endswith(("Success", "Failed"))]
     named = {outcome: [row[1] for row in ended if row[-1] == outcome] for outcome in ("Success", "Failed")}
-    assert [len(names) for names in named.values()] == [2, 2]
+    assert [len(names) for names in named.values()] == [2, 1]
     told = project.dvc("queue", "logs", named["Failed"][0]).output
     assert "sees only what git tracks: git add experiments/mine.yaml" in told
 

@@ -307,7 +307,9 @@ def test_what_was_restored_gets_the_runs_that_its_work_would_have_had(finished: 
     assert candidate.data.params["seed"] == "1"
     assert candidate.data.params["launch.precision"] == "bfloat16"
     assert candidate.data.params["launch.steps"] == "30"
-    assert {item.dataset.name for item in candidate.inputs.dataset_inputs} == {"data/shards", "data/tokenizer"}
+    read = {item.dataset.name: {tag.key: tag.value for tag in item.tags} for item in candidate.inputs.dataset_inputs}
+    assert set(read) == {"data/shards", "data/tokenizer"}
+    assert all(f"md5: {tags['dvc.md5']}\n" in Path("dvc.lock").read_text() for tags in read.values())
 
 
 def test_a_candidate_that_only_a_nested_run_has_spoken_of_is_rebuilt_too(finished: Path, empty_database: Path) -> None:
