@@ -49,8 +49,8 @@ def gpus() -> list[str]:
     told = os.environ.get(VISIBLE)
     if told is not None:
         return [name.strip() for name in told.split(",") if name.strip() not in ("", "-1")]
-    found = [path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*")]
-    return sorted(found, key=int)
+    found = Path("/dev").glob("nvidia[0-9]*")  # in a container the only one may be called nvidia3; CUDA counts from 0
+    return [str(number) for number, _ in enumerate(found)]
 
 
 def _taken(stage: str, there: list[str], wanted: int, locks: ExitStack) -> list[str]:
