@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from lmmodel.learning.health import Health
 from lmmodel.learning.judged import Judged
 from lmmodel.learning.loss import Batch, Losses, Objective
 from lmmodel.learning.pace import Pace
+from lmmodel.learning.parts import Batches, on_device, parts, place, some, weight
 from lmmodel.learning.plan import Plan, keep
 from lmmodel.learning.recomputing import recomputed
 from lmmodel.learning.reports import Began, Report, Said, Saved, Stepped, Validated
@@ -48,17 +49,6 @@ if TYPE_CHECKING:
 
 SAVE_SECONDS = 30.0
 """Between two saved states: about what a kill costs. When they are made changes nothing in the result."""
-
-
-class Batches(Protocol):
-    """What a training learns from: batch n, always the same, and what it never learns from."""
-
-    @property
-    def tokens_per_epoch(self) -> int: ...  # noqa: D102
-
-    def batch(self, step: int) -> TokenBatch: ...  # noqa: D102
-
-    def validation(self, tokens: int) -> Iterator[TokenBatch]: ...  # noqa: D102
 
 
 class Training:
@@ -153,7 +143,7 @@ class Training:
         yield Said("compiling the step, which takes up to a minute the first time")
         self._forward, trouble = torch.compile(self.objective, dynamic=False), ""
         try:
-            self._forward(next(self._parts(self._batch(), self.plan.micro_sequences))).total.backward()
+            self._forward(next(self._parts(self._batch()))).total.backward()
         except Exception as error:  # a compiler's own, of any kind; what is wrong with the model itself comes again
             if self.step:
                 raise
@@ -171,10 +161,10 @@ class Training:
         """Gradients of the whole batch, summed over its parts; then one update."""
         torch.manual_seed(_mixed(self.seed, self.step, self.crew.rank))
         batch = self._batch()
-        tokens = self.crew.totals(_weight(batch))[0] or 1.0  # it is divided by
+        tokens = self.crew.totals(weight(batch))[0] or 1.0  # it is divided by
         reports: dict[str, Tensor] = {}
         summed = torch.zeros((), device=self.plan.device)
-        for part in self._parts(batch, self.plan.micro_sequences):
+        for part in self._parts(batch):
             losses = self._forward(part)
             (losses.total / tokens).backward()
             self.weights.gather()
@@ -204,8 +194,7 @@ class Training:
     def _batch(self) -> TokenBatch:
         """This process's rows of what the next step is made from."""
         number, rows = self._place()
-        batch = self.batches.batch(number)
-        return batch._replace(**{name: array[rows] for name, array in batch._asdict().items() if array is not None})
+        return some(self.batches.batch(number), rows)
 
     def _place(self) -> tuple[int, slice]:
         """Which whole batch that is, and which of its rows."""
@@ -213,22 +202,8 @@ class Training:
         own = self.crew.rows(rows.stop - rows.start)
         return number, slice(rows.start + own.start, rows.start + own.stop)
 
-    def _parts(self, batch: TokenBatch, rows: int) -> Iterator[Batch]:
-        for first in range(0, len(batch.tokens_BT), rows):
-            yield self._on_device(batch, slice(first, first + rows))
-
-    def _on_device(self, batch: TokenBatch, rows: slice) -> Batch:
-        """Some rows as tensors, weights always among them: so all batches share one compiled step."""
-        weights_BT = batch.weights_BT
-        if weights_BT is None:
-            weights_BT = np.ones(batch.tokens_BT.shape, dtype=np.float32)
-        whole = batch._replace(weights_BT=weights_BT)
-        there = {name: self._tensor(array[rows]) for name, array in whole._asdict().items() if array is not None}
-        return Batch(**there)
-
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        """Contiguous, always: a compiled step is for one layout."""
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.plan.device)
+    def _parts(self, batch: TokenBatch) -> Iterator[Batch]:
+        return parts(batch, self.plan.micro_sequences, self.plan.device)
 
     def _adapt(self, reports: dict[str, Tensor]) -> None:
         if reports:
@@ -238,10 +213,10 @@ class Training:
     def _refuse(self, batch: TokenBatch, loss_nats: float) -> None:
         """Say where what is not finite came from, and keep the state before it."""
         number, rows = self._place()
-        cause, row = blamed(self.objective, self.model, self._parts(batch, self.plan.micro_sequences))
+        cause, row = blamed(self.objective, self.model, self._parts(batch))
         if row is not None:
             cause += (
-                f"; it is row {rows.start + row} of batch {number:,}{_place(self.batches, number, rows.start + row)}"
+                f"; it is row {rows.start + row} of batch {number:,}{place(self.batches, number, rows.start + row)}"
             )
         causes = self.crew.said((row is None, cause))
         cause = min(causes, key=lambda one: one[0])[1]  # the first that knows its row
@@ -261,7 +236,7 @@ class Training:
         with self.weights.at(self.judged.values()):
             held_out = self.batches.validation(self.section.validation.tokens)
             for batch in self.crew.turns(validation.filled(held_out, self._rows())):
-                part = self._on_device(batch, slice(None))
+                part = on_device(batch, self.plan.device)
                 tally.add(batch, float(self._forward(part).nats))
                 health = health or self.health.probe(part.tokens_BT, part.documents_BT)
         tally.nats, tally.tokens, tally.bytes = self.crew.totals(tally.nats, tally.tokens, tally.bytes)
@@ -307,17 +282,6 @@ class Training:
         for name, value in _under("buffers/", tensors).items():
             buffers[name].copy_(value)
         self.step, self.rows, self._sums = facts["step"], facts["rows"], facts["sums"]
-
-
-def _place(batches: Batches, number: int, row: int) -> str:
-    """Where in the text a row comes from, where the batches can tell."""
-    where = getattr(batches, "where", None)
-    return f", {where(number, row)}" if where else ""
-
-
-def _weight(batch: TokenBatch) -> float:
-    """How many tokens a batch counts for."""
-    return float(batch.tokens_BT.size if batch.weights_BT is None else batch.weights_BT.sum())
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -21,7 +21,8 @@ from torch import Tensor
 from lmmodel.architecture.roles import roles
 from lmmodel.learning import machine
 from lmmodel.learning.families import SCHEDULE
-from lmmodel.learning.loss import Batch, Objective
+from lmmodel.learning.loss import Objective
+from lmmodel.learning.parts import parts, weight
 from lmmodel.learning.settings import Pretrain
 from lmmodel.learning.update import Update
 from lmmodel.learning.weights import Weights
@@ -75,10 +76,10 @@ class Learner:
 
     def step(self, batch: TokenBatch) -> None:
         """Learn from one batch."""
-        began, tokens = self.clock(), _weight(batch)
+        began, tokens = self.clock(), weight(batch)
         reports: dict[str, Tensor] = {}
         summed = torch.zeros((), device=self.plan.device)
-        for part in self._parts(batch):
+        for part in parts(batch, self.plan.micro_sequences, self.plan.device):
             losses = self.objective(part)
             (losses.total / tokens).backward()
             self.weights.gather()
@@ -100,20 +101,8 @@ class Learner:
         rows = []
         with torch.no_grad(), self.weights.at(self.update.averaged()):
             for batch in batches:
-                rows += [float(self.objective(part).nats) for part in self._parts(batch, rows=1)]
+                rows += [float(self.objective(part).nats) for part in parts(batch, 1, self.plan.device)]
         return np.array(rows)
-
-    def _parts(self, batch: TokenBatch, rows: int | None = None) -> Iterator[Batch]:
-        rows = rows or self.plan.micro_sequences
-        whole = {name: array for name, array in batch._asdict().items() if array is not None}
-        for first in range(0, len(batch.tokens_BT), rows):
-            some = {name: np.ascontiguousarray(array[first : first + rows]) for name, array in whole.items()}
-            yield Batch(**{name: torch.from_numpy(array).to(self.plan.device) for name, array in some.items()})
-
-
-def _weight(batch: TokenBatch) -> float:
-    """How many tokens a batch counts for."""
-    return float(batch.tokens_BT.size if batch.weights_BT is None else batch.weights_BT.sum())
 
 
 @dataclass(frozen=True)
