@@ -68,7 +68,9 @@ def address(stage: str) -> str | None:
         return None
     work = identity(stage)
     if not past.is_local():
-        return Store().address(work)
+        store = Store()
+        run = store.find(work) if store.uri.startswith("http") else None
+        return f"{store.uri.rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}" if run else None
     for experiment, run in past.rows(_RUN, IDENTITY, work):
         return f"{PAGE}/#/experiments/{experiment}/runs/{run}"
     wanted = quote(f"tags.`{IDENTITY}` = '{work}'")

@@ -108,11 +108,6 @@ class Store:
         run = self.find(identity)
         return run is not None and STAGE in run.data.tags
 
-    def address(self, identity: str) -> str | None:
-        """Where a browser finds the run of `identity`; None where there is none, or no server to show it."""
-        run = self.find(identity) if self.uri.startswith("http") else None
-        return f"{self.uri.rstrip('/')}/#/experiments/{self._experiment}/runs/{run.info.run_id}" if run else None
-
     def find(self, identity: str) -> Run | None:
         """The run of `identity`, were it one that a person has deleted."""
         from mlflow.entities import ViewType
