@@ -81,6 +81,7 @@ def test_processes_stay_within_rounding_of_one(tmp_path: Path, design: str) -> N
     assert [*map(float, curves[1])] == pytest.approx([*map(float, curves[0])], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_twice_the_same_processes_give_the_same_bytes(tmp_path: Path) -> None:
     for name in "ab":
         told(run(*command(tmp_path / name, 2, "4", "experts")))
@@ -88,6 +89,7 @@ def test_twice_the_same_processes_give_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_torchrun_starts_them_too(tmp_path: Path) -> None:
     alone = told(run(*command(tmp_path / "1", 1, "4")))
     two = told(run(*TORCHRUN, *command(tmp_path / "2", 1, "4")[1:]))
@@ -134,6 +136,7 @@ def test_when_the_first_is_killed_the_others_end(tmp_path: Path) -> None:
     process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop_all_stop_after_the_same_step(tmp_path: Path, number: signal.Signals) -> None:
     process, others = under_way(*command(tmp_path / "run", 2, MANY))
@@ -143,6 +146,7 @@ def test_asked_to_stop_all_stop_after_the_same_step(tmp_path: Path, number: sign
     assert gone(others)
 
 
+@pytest.mark.slow
 def test_torchrun_told_to_stop_with_all_that_it_started_saves_first(tmp_path: Path) -> None:
     """As Slurm tells it: each process gets SIGTERM, and torchrun passes on its own."""
     given = [*TORCHRUN, *command(tmp_path / "run", 1, MANY)[1:]]
@@ -188,6 +192,7 @@ def test_a_record_names_several_processes_only() -> None:
     assert small.plan(small.section(), processes=2).record()["processes"] == 2
 
 
+@pytest.mark.slow
 def test_a_second_first_process_is_refused(tmp_path: Path) -> None:
     process, others = under_way(*command(tmp_path / "run", 2, MANY))
     second = run(*command(tmp_path / "run", 2, MANY))
