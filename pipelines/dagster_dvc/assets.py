@@ -77,7 +77,6 @@ def _define(project: Project, catalogue: Catalogue, stage: Stage) -> dg.AssetsDe
         name=re.sub(r"\W", "_", name),
         specs=[_spec(project, catalogue, stage, output) for output in catalogue.assets(stage)],
         pool=translator.pool(stage),
-        retry_policy=dg.RetryPolicy(max_retries=RETRIES, delay=PAUSE_SECONDS, backoff=dg.Backoff.EXPONENTIAL),
         op_tags={PRIORITY_TAG: str(-catalogue.order.index(name))},  # so that a whole run writes the same dvc.lock
     )
     def run_stage(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetObservation]:
@@ -113,7 +112,12 @@ def _materialize(
                     context.log.info(line)
                 yield from live.observations()
         except runner.DvcError as failure:
-            raise dg.Failure(f"{name}: {failure}", allow_retries=failure.is_fault) from None
+            failed = dg.Failure(f"{name}: {failure}", allow_retries=False)
+            if not failure.is_fault:
+                raise failed from None
+            # Not by a retry policy: in one process that would also start again what a person has stopped.
+            pause_seconds = PAUSE_SECONDS * 2**context.op_execution_context.retry_number
+            raise dg.RetryRequested(RETRIES, pause_seconds) from failed
     after = Catalogue(graph.settled(root).values(), translator)
     stage = after.stages[name]
     more = {**report.texts(root, translator.shown(stage)), **report.links(translator.links(stage))}
