@@ -44,7 +44,7 @@ def test_only_stages_that_draw_have_the_seed():
     ("old", "new", "message"),
     [
         ("{kind: multi_head,", "{kind: multihead,", "model.design.attention.kind 'multihead' is not one of "),
-        ("examples_per_task: 400", "examples_per_tsk: 400", "evaluate.examples_per_tsk is not a key here; there are"),
+        ("examples_per_task: 700", "examples_per_tsk: 700", "evaluate.examples_per_tsk is not a key here; there are"),
         (
             "learning_rate: 0.02",
             "learning_rate: '3e-4'",
