@@ -236,9 +236,9 @@ def test_a_component_s_own_values_come_from_its_own_name(adapting):
 
 
 @pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.usefixtures("fresh_compiler")
 def test_it_compiles_whole(adapting, packed):
     """No graph break, whatever components do. The graph is run as it is: generating code takes most of a minute."""
-    torch.compiler.reset()
     windowed = declared("{like: llama3, attention: {window: 9, qk_norm: head}}", "width: 32, depth: 1, heads: 4")
     made = build(windowed if packed else adapting, seed=1)
     documents_BT = torch.arange(70).expand(2, 70) // 30 if packed else None
@@ -251,8 +251,8 @@ def test_it_compiles_whole(adapting, packed):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fresh_compiler")
 def test_compiled_to_code_it_is_the_same(adapting):
-    torch.compiler.reset()
     made = build(declared("{like: llama3, layers: {a: {}, b: {attention: {window: 30}}}, pattern: [a, b]}"), seed=1)
     compiled = torch.compile(made.trace, fullgraph=True)
     hidden = [f(properties.tokens(2, 256)).hidden_BTD for f in (compiled, made.trace)]

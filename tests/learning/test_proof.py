@@ -131,23 +131,21 @@ def test_training_on_the_tiny_text_gives_the_same_twice():
         (OTHERWISE_COMPILED, "FAILED", "of its size"),
     ],
 )
+@pytest.mark.usefixtures("fresh_compiler")
 def test_compiled_code_is_held_against_eager(own, fault, verdict, told):
-    torch._dynamo.reset()
     # A module of another name each time: what is compiled knows modules by their names, for as long as a process lives.
     finding = found(own(mixer(fault), name=f"part_{verdict.lower()}"), "compiled")
-    torch._dynamo.reset()
     assert (finding.verdict, told in finding.found) == (verdict, True), finding
 
 
+@pytest.mark.usefixtures("fresh_compiler")
 def test_a_design_that_the_compiler_refuses_is_doubtful(monkeypatch):
     def backend(graph, inputs):
         raise NotImplementedError("no such instruction")
 
     compiled = torch.compile
     monkeypatch.setattr(torch, "compile", lambda module, **told: compiled(module, backend=backend, **told))
-    torch._dynamo.reset()
     finding = found(properties.declared("gpt2"), "compiled")
-    torch._dynamo.reset()
     assert finding.verdict == "doubtful"
     assert "it cannot be compiled" in finding.found
 

@@ -89,6 +89,7 @@ def test_it_is_written_down_where_it_is_wanted() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fresh_compiler")
 def test_compiled_it_differs_by_rounding_alone(tmp_path: Path) -> None:
     told, found = small.section(optimizer={"kind": "adamw", "learning_rate": 0.01}), {}
     for wanted in (False, True):

@@ -237,6 +237,7 @@ def test_what_draws_at_random_draws_the_same_after_a_resume(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fresh_compiler")
 def test_compiled_it_learns_the_same_and_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     told = small.section(precision="bfloat16")
     plan = small.plan(told, compile=True)

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 
 from lmmodel.architecture.families import PARTS
 from lmmodel.params.refusal import Refusal
@@ -43,11 +42,10 @@ def test_every_template_is_sound_as_it_stands_and_says_what_comes_next(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PARTS)
+@pytest.mark.usefixtures("fresh_compiler")
 def test_every_template_learns_and_compiles(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    torch._dynamo.reset()  # what is compiled knows modules by their names, for as long as a process lives
     kind = new.written(PARTS[name], f"mine_{name}").as_posix()
     cli.main(["check", kind])
-    torch._dynamo.reset()
     assert "16 passed" in capsys.readouterr().out
 
 
