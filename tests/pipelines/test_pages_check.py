@@ -150,6 +150,7 @@ def test_a_mixer_is_placed_with_a_position_that_it_has_a_use_for(honours: str, p
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fresh_compiler")
 def test_the_whole_kit_passes_on_the_design_in_the_parameters(capsys: pytest.CaptureFixture[str]) -> None:
     code, page, _ = said(capsys)
     assert code == 0
