@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ import psutil
 BEGAN = psutil.Process().create_time()
 PLACES = (Path("shared/data/tinyshakespeare.txt"), Path("../shared/data/tinyshakespeare.txt"))
 TRAIN_SHARE = 0.9
-TRIAL_STEPS = 3
+TRIAL_STEPS = 7
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ MUON = {"kind": "muon", "learning_rate": 0.02, "adamw_learning_rate": 0.01, "wei
 SMALL = {"width": 128, "depth": 4, "heads": 4, "context": 64, "design": DESIGN}
 LARGE = {"width": 384, "depth": 6, "heads": 6, "context": 256, "design": DESIGN}
 RECIPES = {
-    "short": Recipe(model=SMALL, batch_tokens=4096, optimizer=MUON, compile=False),
-    "small": Recipe(model=SMALL, batch_tokens=4096, optimizer=MUON, compile=True, validations=8),
+    "short": Recipe(model=SMALL, batch_tokens=2048, optimizer=MUON, compile=False, validations=1),
+    "small": Recipe(model=SMALL, batch_tokens=2048, optimizer=MUON, compile=True),
     "large": Recipe(model=LARGE, batch_tokens=16_384, optimizer=MUON, compile=True, validations=12),
 }
 SHORT_SECONDS = 30.0
@@ -157,8 +158,8 @@ def run(recipe: Recipe, text: str, *, seconds: float, seed: int) -> dict[str, An
         trained = training(recipe, text, steps=steps, seed=seed, scratch=Path(scratch) / "run")
         for report in trained.run():
             if isinstance(report, Validated):
-                bits = report.validation_bits_per_byte
-                curve.append((_clock(), report.validation_loss_nats, bits))
+                bits = report.bits_per_byte
+                curve.append((_clock(), report.loss_nats, bits))
     return {
         "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
         "steps": steps,
@@ -190,7 +191,7 @@ def _affordable(recipe: Recipe, text: str, *, seconds: float, seed: int, scratch
             times["validation"].append(now - last)
         last = now
     left = seconds - _clock() - recipe.validations * min(times["validation"])
-    return max(10, int(0.98 * left / min(times["step"])))
+    return max(10, int(left / statistics.median(times["step"])))
 
 
 def _clock() -> float:
