@@ -36,7 +36,7 @@ class Samples(Settings):
 class Evaluate(Settings):
     """How the models are judged, and beside what."""
 
-    examples_per_task: Count = 400
+    examples_per_task: Count = 700
     tasks: Annotated[tuple[Task, ...], Listed] = (
         "documents_bits_per_byte",
         "dialogues_choice",
