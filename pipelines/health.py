@@ -18,11 +18,8 @@ _COLLAPSED_NATS, _ASLEEP, _UNEVEN = 0.05, 0.5, 4.0
 def note(stage: str, identity: str, step: int, figures: Mapping[str, float]) -> None:
     """Remember the figures of a work, in place of earlier ones; a disk that is full does not stop a training."""
     with suppress(OSError):
-        NOTES.mkdir(parents=True, exist_ok=True)
         told = {"identity": identity, "step": step, "figures": dict(figures)}
-        partial = NOTES / f"{stage}.partial"
-        partial.write_text(folder.canonical(told), encoding="utf-8")
-        partial.replace(NOTES / f"{stage}.json")
+        folder.write(NOTES / f"{stage}.json", folder.canonical(told))
 
 
 def known(stage: str, identity: str) -> dict[str, Any] | None:

@@ -83,8 +83,9 @@ def run(
         given = parameters.read()
         before = record.read(stage)
         scratch = Scratch(stage, before.identity)
+        code = before.plan["code"]
         if rank:
-            _follow(scratch, settings, produce, given, before)
+            _follow(_job(scratch, settings, given, before), produce, code)
             return
         _enter(stage, before, given)
         tidy()
@@ -94,40 +95,25 @@ def run(
                 if size > 1 and dismiss is not None:
                     dismiss()
             else:
-                _work(scratch, settings, produce, given, before)
+                _work(scratch, _job(scratch, settings, given, before), produce, code)
             _leave(stage, before, scratch)
             scratch.promote()
 
 
-def _work(
-    scratch: Scratch,
-    settings: type[Section],
-    produce: Callable[[Job[Section]], None],
-    given: parameters.Parameters,
-    before: record.Record,
-) -> None:
+def _work(scratch: Scratch, job: Job[Section], produce: Callable[[Job[Section]], None], code: dict[str, str]) -> None:
     """Do the work, in scratch."""
-    stage = scratch.stage
     resumed = scratch.state.is_dir() and any(scratch.state.iterdir())
     scratch.clear()
-    job = _job(scratch, settings, given, before)
     began = time.perf_counter()
-    with gate.only(before.plan["code"]), devices.claimed(stage.name, given.launch):
+    with gate.only(code), devices.claimed(job.stage, job.launch):
         produce(job)
     scratch.finish()
-    _note_time(stage.name, before.identity, time.perf_counter() - began, resumed=resumed)
+    _note_time(job.stage, job.identity, time.perf_counter() - began, resumed=resumed)
 
 
-def _follow(
-    scratch: Scratch,
-    settings: type[Section],
-    produce: Callable[[Job[Section]], None],
-    given: parameters.Parameters,
-    before: record.Record,
-) -> None:
+def _follow(job: Job[Section], produce: Callable[[Job[Section]], None], code: dict[str, str]) -> None:
     """Do the work with the first process, which alone writes."""
-    with TemporaryDirectory() as nowhere, gate.only(before.plan["code"]):
-        job = _job(scratch, settings, given, before)
+    with TemporaryDirectory() as nowhere, gate.only(code):
         produce(replace(job, output=Path(nowhere), curve=Path(nowhere, "curve.csv")))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines import paths, record, standing
 from pipelines.tracking import registry
-from pipelines.tracking.opening import CANDIDATE
+from pipelines.tracking.opening import CANDIDATE, STAGE
 from pipelines.tracking.store import Store
 
 NAME, ALIAS = "lmmodel", "champion"
@@ -37,7 +37,7 @@ def crown() -> str | None:
         name=NAME,
         code=Path(__file__).with_name("served.py"),
         config={"project": str(paths.home()), "oid": _oid(stage)},
-        tags={METRIC: repr(bits_per_byte), "lmmodel.stage": stage.name, "dvc.md5": _oid(stage)},
+        tags={METRIC: repr(bits_per_byte), STAGE: stage.name, "dvc.md5": _oid(stage)},
         run=run.info.run_id,
         experiment=run.info.experiment_id,
     )
