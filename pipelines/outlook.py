@@ -26,6 +26,9 @@ from pipelines.parameters import Parameters
 from pipelines.record import Record
 from pipelines.scratch import Scratch
 
+ELSEWHERE = "its results were made elsewhere, and are not on this machine"
+"""Why a fresh clone makes what `dvc.lock` has; `dvc pull` would bring it, where it was pushed."""
+
 Action = Literal["unchanged", "restored", "resumed", "run", "run unless"]
 
 
@@ -89,7 +92,9 @@ class _Teller:
             return
         causes = [line for change in verdict.changes for line in self._cause(verdict.stage, change)]
         yield from standing.told_once(causes, self._given)
-        if not verdict.changes:
+        if not verdict.changes and set(verdict.harmed.values()) == {"not in cache"}:
+            yield ELSEWHERE
+        elif not verdict.changes:
             yield from (f"{path}: {_HARMED.get(word, word)}" for path, word in verdict.harmed.items())
 
     def _cause(self, stage: str, change: Change) -> list[str]:
