@@ -83,6 +83,7 @@ def _embedding(declaration: Declaration) -> str:
     words += ["tied to the head"] if embedding.tied else []
     words += [f"scaled by {embedding.scale}"] if embedding.scale != "none" else []
     words += ["normed"] if embedding.norm else []
+    words += [f"runs of {length} in {rows:,} rows" for length, rows in enumerate(embedding.ngrams, 2)]
     if POSITION.declares(declaration.position.kind, "acts_on") == "embedding":
         words.append(f"plus {describing.name(declaration.position.kind)} positions")
     return ", ".join(words)

@@ -121,6 +121,7 @@ def part_of(name: str) -> str:
         return "norm" if len(words) > 3 or (len(words) == 3 and words[2].endswith("norm")) else "block"
     first = {
         "embedding": "embedding",
+        "ngrams": "embedding",
         "position": "embedding",
         "head": "head",
         "ahead": "ahead",
@@ -219,5 +220,5 @@ def _cache_bytes(declaration: Declaration, length: int, times: list[int]) -> int
     state = model.state(1, length)
     with torch.no_grad():
         model.trace(torch.zeros(1, length, dtype=torch.int64), state=state)
-    names = {module: name.split(".") for name, module in model.named_modules()}
-    return sum(times[int(names[owner][1])] * taken for owner, taken in state.bytes_by_owner().items())
+    often = {module: times[number] for number, layer in enumerate(model.layers) for module in layer.modules()}
+    return sum(often.get(owner, 1) * taken for owner, taken in state.bytes_by_owner().items())

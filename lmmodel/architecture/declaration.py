@@ -25,11 +25,15 @@ Check = Literal["shape", "causality", "cached", "ragged", "packed", "rows", "gra
 
 
 class Embedding(Settings):
-    """The table that reads tokens in. `tied`: the same table writes them out."""
+    """The table that reads tokens in. `tied`: the same table writes them out.
+
+    ngrams: the rows of further tables, for runs of two tokens, of three, and so on; what they hold is added.
+    """
 
     tied: bool = True
     scale: Literal["none", "sqrt_width"] = "none"
     norm: bool = False
+    ngrams: Annotated[tuple[Count, ...], Listed] = ()
 
 
 class Head(Settings):

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from lmmodel.architecture import initial
 from lmmodel.architecture.declaration import Declaration, Layer
 from lmmodel.architecture.families import ATTENTION, BLOCK, FEED_FORWARD, NORM, POSITION
+from lmmodel.architecture.ngrams import NGrams
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.span import Span
 from lmmodel.architecture.state import State
@@ -42,6 +43,7 @@ class Model(nn.Module):
         sizes = declaration.sizes()
         self.declaration = declaration
         self.embedding = nn.Embedding(declaration.vocab_size, sizes.width)
+        self.ngrams = NGrams(declaration.embedding.ngrams, sizes.width) if declaration.embedding.ngrams else None
         self.embedding_scale = sizes.width**0.5 if declaration.embedding.scale == "sqrt_width" else None
         self.embedding_norm = _make(NORM, declaration.norm)(sizes) if declaration.embedding.norm else None
         self.position: Any = _embedding_position(declaration.position, sizes)
@@ -98,6 +100,8 @@ class Model(nn.Module):
 
     def _embed(self, tokens_BT: Tensor, span: Span) -> Tensor:
         x_BTD = self.embedding(tokens_BT)
+        if self.ngrams is not None:
+            x_BTD = x_BTD + self.ngrams(tokens_BT, span)
         if self.embedding_scale is not None:
             x_BTD = x_BTD * self.embedding_scale
         if self.position is not None:

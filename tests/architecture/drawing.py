@@ -120,6 +120,7 @@ def designs(draw: st.DrawFn) -> dict[str, Any]:
         "tied": draw(st.booleans()),
         "norm": draw(st.booleans()),
         "scale": draw(st.sampled_from(("none", "sqrt_width"))),
+        "ngrams": draw(st.lists(st.integers(1, 90), max_size=3)),
     }
     return {
         "norm": draw(parts("norm")),

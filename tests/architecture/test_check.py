@@ -288,6 +288,7 @@ def test_what_is_accepted_does_not_stop(own):
         "{layers: {mix: {feed_forward: none}, think: {attention: none}}, pattern: [mix, think]}",
         "{norm: none, feed_forward: experts, block: reordered, embedding: {scale: sqrt_width, tied: false}}",
         "{norm: none, block: postnorm, embedding: {scale: sqrt_width, tied: false}, head: {ahead: 2}}",
+        "{embedding: {ngrams: [50, 70, 1]}}",
         "{block: {kind: parallel, norms: separate}, norm: {kind: rms, weight: zero_centered}, embedding: {norm: true}}",
     ],
 )

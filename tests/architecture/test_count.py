@@ -19,6 +19,7 @@ DESIGNS = {
     "gpt2": "{like: gpt2}",
     "hybrid": "{layers: {a: {attention: {window: 9}}, b: {attention: none}, c: {block: parallel}}, pattern: [a, b, c]}",
     "ahead": "{head: {ahead: 2, softcap: 3}, embedding: {norm: true}}",
+    "runs": "{embedding: {ngrams: [500, 70]}}",
 }
 
 

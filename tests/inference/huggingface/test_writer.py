@@ -52,6 +52,7 @@ def test_a_design_of_parts_is_what_it_amounts_to(design, model_type):
             "Nearest is llama, where layers.0.attention.sinks is false, not tr",
         ),
         ("{like: llama3, head: {ahead: 1}}", "Nearest is llama, where head.ahead is 0, not 1"),
+        ("{like: llama3, embedding: {ngrams: [64]}}", "Nearest is llama, where embedding.ngrams.0 is absent, not 64"),
         ("{like: llama3, head: {softcap: 20}}", "where head.softcap is absent, not 20.0"),
         ("{like: mistral, layers: {a: {attention: {window: 9}}, b: {}}, pattern: [a, b]}", "layers.1.attention.window"),
         ("{like: llama3, position: {scaling: ntk, factor: 4}}", "Nearest is llama, where layers.0.position.scaling is"),

@@ -1,0 +1,44 @@
+"""Tables for runs of tokens: what a token is, read with the few before it, before anything is computed.
+
+Rows are looked up by a hash of the run, so that a table may be smaller than the runs there are; some then share a row.
+Clark and others, 2022, "CANINE" (hashed embeddings); Pagnoni and others, 2024, "Byte Latent Transformer" (of runs);
+Huang and others, 2025, "Over-Tokenized Transformer". A look-up costs a token next to nothing, however large the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lmmodel.architecture.span import Span
+
+_PRIME = 2**31 - 1
+_FACTOR = 1_103_515_245  # below the prime, so that no product leaves 63 bits
+
+
+class NGrams(nn.Module):
+    """`rows[i]` rows for runs of i + 2 tokens: tokens_BT -> the sum of each token's runs, [B, T, width].
+
+    A run ends with its token and does not reach into another document: what would is a row like any other.
+    """
+
+    def __init__(self, rows: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.rows = tuple(rows)
+        self.tables = nn.ModuleList(nn.Embedding(count, width) for count in rows)
+
+    def forward(self, tokens_BT: Tensor, span: Span) -> Tensor:
+        """What earlier passes gave is in the span."""
+        T, furthest = tokens_BT.size(1), len(self.tables)
+        (tokens_BS,) = span.extend(self, tokens_BT, last=furthest + 1)
+        tokens_BS = F.pad(tokens_BS, (furthest + T - tokens_BS.size(1), 0))
+        runs_BT, found = tokens_BT, []
+        for back, (rows, table) in enumerate(zip(self.rows, self.tables, strict=True), 1):
+            earlier_BT = tokens_BS[:, furthest - back :][:, :T] + 1
+            earlier_BT = torch.where(span.positions_BT >= back, earlier_BT, 0)
+            runs_BT = (runs_BT * _FACTOR + earlier_BT) % _PRIME
+            found.append(table(runs_BT % rows))
+        return sum(found[1:], found[0])
