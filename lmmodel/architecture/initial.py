@@ -21,20 +21,20 @@ from lmmodel.architecture.declaration import Initial
 def draw(model: nn.Module, *, seed: int, initial: Initial, depth: int) -> None:
     """Give every parameter of `model` its initial value, in place.
 
-    Tables and linears are normal with the declared deviation, biases 0. A linear named `out` writes to the residual
-    stream: its deviation is divided by sqrt(2 depth) (Radford and others, 2019), or it is zero. Stacks that a module
-    lists under `matrices` are drawn as linears are. Other modules set their own, by
-    `initialise(generator)` or torch's `reset_parameters`; the constructor's values stand where neither exists.
+    A module sets its own by `initialise(generator)`, where it has that. Tables and linears are normal with the declared
+    deviation, biases 0. A linear named `out` writes to the residual stream: its deviation is divided by sqrt(2 depth)
+    (Radford and others, 2019), or it is zero. Stacks that a module lists under `matrices` are drawn as linears are.
+    Others have torch's `reset_parameters`; the constructor's values stand where neither exists.
     """
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         for name, module in model.named_modules():
             for stack in getattr(module, "matrices", ()):
                 bare = stack.rpartition("_")[0]  # without the letters of its shape: out_EDF is an `out`
                 _draw_stack(module, stack, f"{name}.{stack}", seed, _deviation(f"{name}.{bare}", initial, depth))
-            if isinstance(module, nn.Linear | nn.Embedding):
-                _draw_matrix(module, f"{name}.weight", seed, _deviation(name, initial, depth))
-            elif hasattr(module, "initialise"):
+            if hasattr(module, "initialise"):
                 module.initialise(generator(seed, name))
+            elif isinstance(module, nn.Linear | nn.Embedding):
+                _draw_matrix(module, f"{name}.weight", seed, _deviation(name, initial, depth))
             elif hasattr(module, "reset_parameters"):
                 torch.manual_seed(_number(seed, name))
                 module.reset_parameters()

@@ -19,6 +19,14 @@ _PRIME = 2**31 - 1
 _FACTOR = 1_103_515_245  # below the prime, so that no product leaves 63 bits
 
 
+class _Table(nn.Embedding):
+    """Says nothing of a run before it was met: random rows of rare runs are noise for long."""
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Zero."""
+        self.weight.zero_()
+
+
 class NGrams(nn.Module):
     """`rows[i]` rows for runs of i + 2 tokens: tokens_BT -> the sum of each token's runs, [B, T, width].
 
@@ -28,7 +36,7 @@ class NGrams(nn.Module):
     def __init__(self, rows: Sequence[int], width: int) -> None:
         super().__init__()
         self.rows = tuple(rows)
-        self.tables = nn.ModuleList(nn.Embedding(count, width) for count in rows)
+        self.tables = nn.ModuleList(_Table(count, width) for count in rows)
 
     def forward(self, tokens_BT: Tensor, span: Span) -> Tensor:
         """What earlier passes gave is in the span."""
