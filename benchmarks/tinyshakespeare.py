@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ import psutil
 BEGAN = psutil.Process().create_time()
 PLACES = (Path("shared/data/tinyshakespeare.txt"), Path("../shared/data/tinyshakespeare.txt"))
 TRAIN_SHARE = 0.9
-TRIAL_STEPS = 7
+TRIAL_STEPS = 5
+VALIDATION_COST = 0.45  # of a token that is validated on, against one that is learnt from
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class Recipe:
     model: dict[str, Any]
     batch_tokens: int
     optimizer: dict[str, Any]
-    compile: bool
-    precision: str = "auto"
+    compile: bool = False
+    precision: str = "float32"
     decay_fraction: float = 0.6
     validations: int = 4
     micro_rows: int | str = "auto"
@@ -51,15 +53,29 @@ DESIGN = {
     "attention": {"kind": "multi_head", "qk_norm": "head"},
     "feed_forward": {"kind": "plain", "activation": "relu_squared", "expansion": 4},
     "block": "prenorm",
-    "embedding": {"tied": False},
 }
-MUON = {"kind": "muon", "learning_rate": 0.02, "adamw_learning_rate": 0.01, "weight_decay": 0.0}
-SMALL = {"width": 128, "depth": 4, "heads": 4, "context": 64, "design": DESIGN}
-LARGE = {"width": 384, "depth": 6, "heads": 6, "context": 256, "design": DESIGN}
+MUON = {"kind": "muon", "learning_rate": 0.02, "adamw_learning_rate": 0.01}
+QUICK = {**MUON, "weight_decay": 0.0, "adamw_weight_decay": 0.0}
+STEADY = {**MUON, "weight_decay": 0.1, "adamw_weight_decay": 0.3}
+
+
+def sized(depth: int, *, context: int, ngrams: list[int], width: int = 128, heads: int = 4) -> dict[str, Any]:
+    """The section `model`: the common design, with tables for runs of letters."""
+    design = {**DESIGN, "embedding": {"tied": False, "ngrams": ngrams}}
+    return {"width": width, "depth": depth, "heads": heads, "context": context, "design": design}
+
+
 RECIPES = {
-    "short": Recipe(model=SMALL, batch_tokens=2048, optimizer=MUON, compile=False, validations=1),
-    "small": Recipe(model=SMALL, batch_tokens=2048, optimizer=MUON, compile=True),
-    "large": Recipe(model=LARGE, batch_tokens=16_384, optimizer=MUON, compile=True, validations=12),
+    "short": Recipe(sized(1, context=64, ngrams=[2048, 2300]), 1024, QUICK, validations=1),
+    "small": Recipe(sized(2, context=128, ngrams=[1024, 2048]), 2048, STEADY),
+    "large": Recipe(
+        sized(6, context=256, ngrams=[2048, 8192], width=384, heads=6),
+        16_384,
+        STEADY,
+        compile=True,
+        precision="auto",
+        validations=12,
+    ),
 }
 SHORT_SECONDS = 30.0
 
@@ -176,22 +192,18 @@ def _affordable(recipe: Recipe, text: str, *, seconds: float, seed: int, scratch
 
     What they learn is thrown away, what they compiled is not.
     """
-    from dataclasses import replace
+    from lmmodel.learning.reports import Stepped
 
-    from lmmodel.learning.reports import Stepped, Validated
-
-    times: dict[str, list[float]] = {"step": [], "validation": []}
-    last = time.perf_counter()
-    trial = replace(recipe, validations=1)
-    for report in training(trial, text, steps=TRIAL_STEPS, seed=seed, scratch=scratch).run():
-        now = time.perf_counter()
-        if isinstance(report, Stepped):
-            times["step"].append(now - last)
-        if isinstance(report, Validated):
-            times["validation"].append(now - last)
-        last = now
-    left = seconds - _clock() - recipe.validations * min(times["validation"])
-    return max(10, int(left / statistics.median(times["step"])))
+    marks = []
+    trained = training(recipe, text, steps=10 * TRIAL_STEPS, seed=seed, scratch=scratch)
+    reports = trained.run()
+    while len(marks) < TRIAL_STEPS:
+        if isinstance(next(reports), Stepped):
+            marks.append(time.perf_counter())
+    reports.close()
+    step = statistics.median(after - before for before, after in pairwise(marks))
+    validation = VALIDATION_COST * step * len(trained.batches.held_out) / recipe.batch_tokens
+    return max(10, int((seconds - _clock() - recipe.validations * validation) / step))
 
 
 def _clock() -> float:

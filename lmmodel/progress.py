@@ -21,6 +21,12 @@ class Bar:
         """`count` more units are done."""
         self._line.update(count)
 
+    def unpause(self) -> None:
+        """So far was waiting: speed and time left are those of what comes."""
+        line, done = self._line, self._line.n
+        line.reset()
+        line.initial = line.n = line.last_print_n = done
+
     def note(self, **figures: object) -> None:
         """Figures to stand behind the bar, such as `loss=2.31`."""
         self._line.set_postfix({name: str(value) for name, value in figures.items()}, refresh=False)

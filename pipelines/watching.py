@@ -48,6 +48,8 @@ def shown(
             steps = report.step if isinstance(report, Stepped) else steps
             if isinstance(report, Validated):
                 health.note(job.stage, job.identity, report.step, report.health)
+            if isinstance(report, Stepped) and steps == first.step + 1:
+                line.unpause()  # this step waited for the compiler
             _show(line, report, job.stage, first.plan)
             _track(run, report, first.plan)
             if isinstance(report, Stepped) and (text := samples.due(last=report.step == first.plan.steps)):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from lmmodel import progress
 from lmmodel.learning.plan import Work
 from lmmodel.learning.reports import Stepped, Validated
 from lmmodel.learning.training import Training
@@ -112,3 +114,13 @@ def test_samples_come_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
         if samples.due(last=second == 199):
             told.append(second)
     assert told == [16, 46, 106, 199]
+
+
+def test_what_was_waited_for_the_compiler_does_not_count_as_speed():
+    with progress.bar(100, "tok", "a training") as line:
+        line.advance(10)
+        time.sleep(0.2)
+        line.unpause()
+        told = line._line.format_dict
+    assert (told["n"], told["initial"]) == (10, 10)
+    assert told["elapsed"] < 0.2
