@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmmodel.architecture.span import Span
@@ -32,9 +33,16 @@ def attend(
     told. softcap: scores pass through softcap * tanh(score / softcap), before the bias. sink_H: a score that each head
     gives to nothing.
     """
-    mask = span.visible(k_BSGK.size(1), window)
     scale = q_BTHK.size(-1) ** -0.5 if scale is None else scale
-    if bias is None and softcap is None and sink_H is None and not span.probing:
+    is_plain = bias is None and softcap is None and sink_H is None and not span.probing
+    is_fused = is_plain and span.is_causal(k_BSGK.size(1), window)
+    if not is_fused and not span.probing and _flex_pays(q_BTHK, k_BSGK, v_BSGV, bias):
+        from lmmodel.architecture.flex import flexed
+
+        told: dict[str, Any] = {"window": window, "bias": bias, "softcap": softcap, "sink_H": sink_H}
+        return flexed(q_BTHK, k_BSGK, v_BSGV, span, scale=scale, **told)
+    mask = span.visible(k_BSGK.size(1), window)
+    if is_plain:
         if _strips_pay(q_BTHK, k_BSGK):
             return _in_strips(q_BTHK * scale, k_BSGK, v_BSGV, mask)
         return _fused(q_BTHK, k_BSGK, v_BSGV, mask, scale)
@@ -47,6 +55,28 @@ def attend(
     if span.probing:
         span.entropies.append(torch.special.entr(shares_BHTS).sum(-1).mean())
     return _gather(shares_BHTS, v_BSGV)
+
+
+def _flex_pays(q_BTHK: Tensor, k_BSGK: Tensor, v_BSGV: Tensor, bias: Bias | None) -> bool:
+    """Whether a kernel is written for what torch's fused ones do not take: while compiling for a GPU.
+
+    On the way back it would add up the gradient of what a bias has learned in any order: where the same computation is
+    to give the same bits, such a bias stays with plain products. On a CPU it has no way back.
+    """
+    if q_BTHK.device.type != "cuda" or not torch.compiler.is_compiling():
+        return False
+    from lmmodel.architecture.flex import has_kernel
+
+    determined = torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled()
+    return has_kernel(q_BTHK, k_BSGK, v_BSGV) and not (determined and _may_learn(bias))
+
+
+def _may_learn(bias: Bias | None) -> bool:
+    """Whether a gradient may reach what `bias` is made from: unless it is a method of a module without parameters."""
+    if bias is None:
+        return False
+    owner = getattr(bias, "__self__", None)
+    return not isinstance(owner, nn.Module) or any(True for _ in owner.parameters())
 
 
 _LONGEST = 512

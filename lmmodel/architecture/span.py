@@ -7,7 +7,8 @@ what is not later and of the same document. Padding is a document of its own, so
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class Span:
         self.entropies: list[Tensor] = []  # of attention, in nats, where `probing`
         self._names = names or {}
         self._firsts: dict[str, Tensor] = {}
-        self._masks: dict[tuple[int, int | None], Tensor] = {}
+        self._made: dict[Hashable, Any] = {}
         if state is not None:
             self.positions_BT, self.documents_BT = state.place(tokens_BT, documents_BT)
         elif documents_BT is not None:
@@ -79,12 +80,20 @@ class Span:
 
         `window`: the latest so many tokens at most, itself among them. Made once a pass for each S and window.
         """
-        reaches = window is None or window >= S
-        if reaches and self.documents_BT is None and self.tokens in (1, S):
+        if self.is_causal(S, window):
             return None
-        if (S, window) not in self._masks:
-            self._masks[S, window] = self._mask(S, None if reaches else window)
-        return self._masks[S, window]
+        return self.once(("mask", S, window), lambda: self._mask(S, window if window and window < S else None))
+
+    def is_causal(self, S: int, window: int | None = None) -> bool:
+        """Whether each of these T sees all of the last `S` tokens that are not later, and those are all there is."""
+        reaches = window is None or window >= S
+        return reaches and self.documents_BT is None and self.tokens in (1, S)
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` gives, made by the first caller of this pass that asks for `key`."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def _mask(self, S: int, window: int | None) -> Tensor:
         index_S = torch.arange(S, device=self.positions_BT.device)
