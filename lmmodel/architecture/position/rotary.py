@@ -18,6 +18,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from lmmodel.architecture.once import once
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.params.settings import Count, Fraction, Positive, Settings
 
@@ -96,8 +97,11 @@ class Position(nn.Module):
     def rotate(self, x_BTHK: Tensor, positions_BT: Tensor) -> Tensor:
         """`x_BTHK` turned; the angles are in float32 or wider, whatever `x_BTHK` is."""
         turned = int(x_BTHK.size(-1) * self.fraction)
-        cos_BT1P, sin_BT1P = self._table(positions_BT, turned // 2, torch.promote_types(x_BTHK.dtype, torch.float32))
-        first, second, rest = x_BTHK.split([turned // 2, turned // 2, x_BTHK.size(-1) - turned], dim=-1)
+        pairs, wide = turned // 2, torch.promote_types(x_BTHK.dtype, torch.float32)
+        cos_BT1P, sin_BT1P = once(
+            positions_BT, (self.told, pairs, wide), lambda: self._table(positions_BT, pairs, wide)
+        )
+        first, second, rest = x_BTHK.split([pairs, pairs, x_BTHK.size(-1) - turned], dim=-1)
         parts = (first * cos_BT1P - second * sin_BT1P, second * cos_BT1P + first * sin_BT1P, rest)
         return torch.cat([part.to(x_BTHK.dtype) for part in parts if part.size(-1)], dim=-1)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lmmodel.architecture.model import build
+from lmmodel.architecture.once import _FOUND
 from lmmodel.architecture.position.rotary import Options, Position
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.params.refusal import Refusal
@@ -84,3 +85,32 @@ def test_a_design_without_positions_sees_order_by_causality_alone():
     logits, swapped = made(tokens_BT), made(swapped_BT)
     assert properties.error(logits[:, 2:], swapped[:, 2:]) < 1e-12
     assert properties.error(logits[:, :2], swapped[:, :2]) > 1e-3
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_angles_are_computed_once_a_pass_for_all_layers_that_turn_alike(packed, monkeypatch):
+    design = "{attention: {kind: multi_head, kv_heads: 2}, layers: {near: {position: {theta: 100}}, far: {}}, "
+    made = properties.model(f"{design}pattern: [near, far]}}", depth=6)
+    tokens_BT = properties.tokens(2, 40)
+    documents_BT = (torch.arange(40) // 15).expand(2, 40) if packed else None
+    with monkeypatch.context() as patch:
+        patch.setattr("lmmodel.architecture.position.rotary.once", lambda positions_BT, key, make: make())
+        alone = made(tokens_BT, documents_BT=documents_BT)
+    calls, table = [], Position._table
+    monkeypatch.setattr(Position, "_table", lambda *told: calls.append(told[0].told.theta) or table(*told))
+    assert torch.equal(made(tokens_BT, documents_BT=documents_BT), alone)
+    assert calls == [100.0, 10_000.0]
+    made(tokens_BT, documents_BT=documents_BT)
+    assert len(calls) == 4
+    assert len(_FOUND) == 0
+
+
+def test_angles_are_apart_for_other_numbers_and_other_positions():
+    x_BTHK, positions_BT = torch.randn(1, 5, 2, 16, dtype=torch.float64), torch.arange(5)[None]
+    turned = rotary().rotate(x_BTHK, positions_BT)
+    rotary().rotate(x_BTHK.float(), positions_BT)
+    half = rotary().rotate(x_BTHK[..., :8], positions_BT)
+    assert torch.equal(rotary().rotate(x_BTHK, positions_BT), turned)
+    assert torch.equal(half, rotary().rotate(x_BTHK[..., :8], positions_BT.clone()))
+    assert not torch.equal(rotary().rotate(x_BTHK, positions_BT + 1), turned)
+    assert not torch.equal(rotary(theta=7.0).rotate(x_BTHK, positions_BT), turned)
