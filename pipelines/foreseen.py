@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from lmmodel import folder
 from lmmodel.architecture.declaration import Declaration
+from lmmodel.learning.families import METHOD
 from pipelines import fingerprint, paths, record
 from pipelines.parameters import Parameters
 
@@ -44,28 +46,53 @@ class Foreseen:
 
 def foreseen(given: Parameters, plan: Plan) -> Foreseen:
     """For the declared design and the optimizer of `pretrain`, in the plan's precision."""
+
+    def find() -> dict[str, Any]:
+        return {"steps": _steps(given, "pretrain", plan.precision), "flops": _flops(given.declaration)}
+
+    told = {"optimizer": given.section("pretrain")["optimizer"], "precision": plan.precision}
+    data = _remembered(given, told, find)
+    flops = {part: tuple(line) for part, line in data["flops"].items()}
+    return Foreseen(_outlook(data["steps"]), plan.precision, flops)
+
+
+def taught(given: Parameters, device: str) -> Foreseen | None:
+    """Of a fine-tuning in which fewer than all weights learn; None where all do, or nothing is to be done."""
+    from lmmodel.learning import machine
+
+    section: Any = given.sections["finetune"]
+    method = section.method
+    if any(METHOD.declares(method.kind, name, method.file) for name in ("skips", "learns_all")):
+        return None
+    precision = machine.precision(section.precision, device)
+    told = {"optimizer": section.optimizer.dump(), "method": method.dump(), "precision": precision}
+    data = _remembered(given, told, lambda: {"steps": _steps(given, "finetune", precision)})
+    return Foreseen(_outlook(data["steps"]), precision, {})
+
+
+def _remembered(given: Parameters, told: dict[str, Any], find: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `find` finds, kept for who asks again with the same design, code and `told`."""
+    chosen = [given.declaration, *([given.sections["finetune"]] if "method" in told else [])]
     told = {
+        **told,
         "declaration": given.declaration.dump(),
-        "optimizer": given.section("pretrain")["optimizer"],
-        "precision": plan.precision,
-        "code": fingerprint.closure([*_JUDGES, *sorted(record.kinds(given.declaration))]),
+        "code": fingerprint.closure([*_JUDGES, *sorted(record.kinds(chosen))]),
         "torch": version("torch"),
     }
-    remembered = FORESEEN / f"{hashlib.sha256(folder.canonical(told).encode()).hexdigest()}.json"
+    path = FORESEEN / f"{hashlib.sha256(folder.canonical(told).encode()).hexdigest()}.json"
     try:
-        data = json.loads(remembered.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        data = _found(given, plan)
-        folder.write(remembered, folder.canonical(data))
-    return _read(data, plan.precision)
+        found = find()
+        folder.write(path, folder.canonical(found))
+    return found
 
 
-def _found(given: Parameters, plan: Plan) -> dict[str, Any]:
+def _steps(given: Parameters, stage: str, precision: str) -> list[dict[str, Any]]:
     from lmmodel.learning.rehearsal import rehearse
 
-    section: Any = given.sections["pretrain"]
-    steps = rehearse(given.declaration, section, precision=plan.precision, sequences=(1, 2))
-    return {"steps": [asdict(step) for step in steps], "flops": _flops(given.declaration)}
+    section: Any = given.sections[stage]
+    return [asdict(step) for step in rehearse(given.declaration, section, precision=precision, sequences=(1, 2))]
 
 
 def _flops(declaration: Declaration) -> dict[str, tuple[float, float]]:
@@ -81,11 +108,9 @@ def _flops(declaration: Declaration) -> dict[str, tuple[float, float]]:
     return {part: line for part, line in found.items() if any(line)}
 
 
-def _read(data: dict[str, Any], precision: str) -> Foreseen:
+def _outlook(steps: list[dict[str, Any]]) -> Outlook:
     from lmmodel.learning.outlook import Outlook
     from lmmodel.learning.rehearsal import Rehearsal, Work
 
-    one, two = (
-        Rehearsal(**{**step, "part": Work(**step["part"]), "update": Work(**step["update"])}) for step in data["steps"]
-    )
-    return Foreseen(Outlook(one, two), precision, {part: tuple(line) for part, line in data["flops"].items()})
+    one, two = (Rehearsal(**{**step, "part": Work(**step["part"]), "update": Work(**step["update"])}) for step in steps)
+    return Outlook(one, two)

@@ -42,8 +42,8 @@ def decided(given: Parameters, counts: Counts) -> Plan:
     return plan.decide(section, given.launch, _work(given, counts, tokens_per_epoch=10**9))
 
 
-def costs(given: Parameters, counts: Counts, view: Foreseen) -> Iterator[str]:
-    """To train, in memory, to decode."""
+def costs(given: Parameters, counts: Counts, view: Foreseen, taught: Foreseen | None = None) -> Iterator[str]:
+    """To train, in memory, to fine-tune where fewer than all weights learn (`taught`), to decode."""
     section: Any = given.sections["pretrain"]
     training = counts["training_flops_per_token"]
     budget = budget_tokens(given, counts)
@@ -64,10 +64,27 @@ def costs(given: Parameters, counts: Counts, view: Foreseen) -> Iterator[str]:
         f"{wording.storage(view.outlook.activation_bytes)} in {view.precision}, "
         f"{wording.storage(view.outlook.checkpointed_bytes)} were each layer computed again on the way back",
     )
+    if taught is not None:
+        yield from _cost("to fine-tune", _teaching(given, counts, taught))
     token, whole = wording.storage(counts["cache_bytes_per_token"]), wording.storage(counts["cache_bytes"])
     weights = wording.storage(2 * counts["parameters"])
     yield from _cost(
         "to decode", f"{weights} weights in bfloat16, {token} of cache a token, {whole} at the full context"
+    )
+
+
+def _teaching(given: Parameters, counts: Counts, taught: Foreseen) -> str:
+    """What learns, what a token costs, and what is in memory beside the pretrained weights."""
+    section: Any = given.sections["finetune"]
+    one, outlook = taught.outlook.one, taught.outlook
+    flops = (outlook.two.part.flops - one.part.flops) / given.declaration.context
+    share = f"{one.learning / counts['parameters']:.2%} of the parameters"
+    return (
+        f"{section.method.kind}: {one.learning:,} numbers learn, as many as {share}; "
+        f"{wording.short(flops)}FLOP a token; "
+        f"{wording.storage(one.weights_bytes)} weights, {wording.storage(one.gradients_bytes)} gradients, "
+        f"{wording.storage(one.optimizer_bytes)} {section.optimizer.kind}; a sequence's activations "
+        f"{wording.storage(outlook.activation_bytes)} in {taught.precision}"
     )
 
 

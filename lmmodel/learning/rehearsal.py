@@ -23,6 +23,7 @@ from lmmodel.architecture.initial import WithoutValues
 from lmmodel.architecture.kernels import Watching, flops
 from lmmodel.architecture.model import Model
 from lmmodel.architecture.roles import roles
+from lmmodel.learning.families import METHOD
 from lmmodel.learning.loss import Batch, Objective
 from lmmodel.learning.settings import Finetune, Pretrain
 from lmmodel.learning.uncompiled import without_compiler
@@ -56,13 +57,14 @@ class Work:
 class Rehearsal:
     """A step whose last part, of `sequences` rows, comes on top of gradients that are there already.
 
-    weights_bytes: masters too, where those that are computed with are others. activation_bytes: what a part's backward
-    pass finds; checkpointed_bytes: the same where a layer's input alone is kept, and one layer computed again.
-    part_peak_bytes, update_peak_bytes: of all tensors alive at once, weights and optimizer among them. part, update:
-    the work of one part, and of what comes once a step.
+    learning: numbers that are updated. weights_bytes: masters too, where those that are computed with are others.
+    activation_bytes: what a part's backward pass finds; checkpointed_bytes: the same where a layer's input alone is
+    kept, and one layer computed again. part_peak_bytes, update_peak_bytes: of all tensors alive at once, weights and
+    optimizer among them. part, update: the work of one part, and of what comes once a step.
     """
 
     sequences: int
+    learning: int
     weights_bytes: int
     gradients_bytes: int
     optimizer_bytes: int
@@ -84,7 +86,8 @@ def rehearse(
 ) -> tuple[Rehearsal, ...]:
     """Updates of the declared model on a processor, with the optimizer of `section`: one for each number of rows.
 
-    Where layers are many, some of each sort are gone through, and the others are taken to be like them.
+    A fine-tuning updates what its method teaches. Where layers are many, some of each sort are gone through, and the
+    others are taken to be like them.
     """
 
     def some(layers: Sequence[Layer]) -> tuple[Rehearsal, ...]:
@@ -137,7 +140,7 @@ class _Step:
 
     def __init__(self, declaration: Declaration, section: Pretrain | Finetune, precision: str, watch: _Watch) -> None:
         self.watch, self.context = watch, declaration.context
-        self.model = made(declaration)
+        self.model = _prepared(made(declaration), section)
         self.weights = Weights(self.model, precision=precision)
         self.weights_bytes = watch.live
         self.update = Update(
@@ -166,6 +169,7 @@ class _Step:
         again = sum(held - output for held, output in kept) - max((held for held, _ in kept), default=0)
         return Rehearsal(
             sequences=sequences,
+            learning=sum(master.numel() for master in self.weights.masters.values()),
             weights_bytes=self.weights_bytes,
             gradients_bytes=gradients_bytes,
             optimizer_bytes=before - self.weights_bytes,
@@ -191,6 +195,14 @@ class _Step:
     def _finish(self) -> None:
         self.update.apply(0.5, self.update.norm())
         self.weights.publish()
+
+
+def _prepared(model: Model, section: Pretrain | Finetune) -> Model:
+    """With those weights learning that a fine-tuning's method teaches."""
+    if isinstance(section, Finetune):
+        method = section.method
+        METHOD.load(method.kind, method.file)(method.options).prepare(model, seed=0)
+    return model
 
 
 @contextmanager

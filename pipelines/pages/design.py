@@ -22,7 +22,7 @@ from pipelines import design as stage
 from pipelines import fitting, pace, parameters, planning, wording
 from pipelines.contrast import contrasted
 from pipelines.drawing import Counts, drawn
-from pipelines.foreseen import Foreseen, foreseen
+from pipelines.foreseen import Foreseen, foreseen, taught
 from pipelines.parameters import Parameters
 
 
@@ -71,33 +71,40 @@ def show(told: argparse.Namespace) -> None:
     if told.measure:
         print("timing steps of a few small designs on this machine, up to half a minute", file=sys.stderr)
         pace.measured(plan, given.sections["pretrain"])
-    view = foreseen(given, plan)
+    view, tuned = foreseen(given, plan), taught(given, plan.device)
     rows = planning.rows(given, counts, view, plan)
     if told.json:
-        print(json.dumps(_data(given, counts, view, rows), indent=1))
+        print(json.dumps(_data(given, counts, view, rows, tuned), indent=1))
         return
-    print("\n".join([*planning.costs(given, counts, view), "", *planning.by_context(given, view), ""]))
+    print("\n".join([*planning.costs(given, counts, view, tuned), "", *planning.by_context(given, view), ""]))
     print("\n".join([*planning.table(rows, plan), *planning.known_run(given, counts)]))
 
 
-def _data(given: Parameters, counts: Counts, view: Foreseen, rows: list[planning.Row]) -> dict[str, Any]:
+def _data(
+    given: Parameters, counts: Counts, view: Foreseen, rows: list[planning.Row], tuned: Foreseen | None
+) -> dict[str, Any]:
+    lines = {part: {"fixed": fixed, "for_each_token_of_context": each} for part, (fixed, each) in view.flops.items()}
+    return {
+        "declaration": given.declaration.dump(),
+        "counts": counts,
+        "memory": _memory(view),
+        "finetuning": None if tuned is None else _memory(tuned),
+        "flops_per_token": lines,
+        "on": [asdict(row) for row in rows],
+    }
+
+
+def _memory(view: Foreseen) -> dict[str, Any]:
     one = view.outlook.one
-    memory = {
+    return {
         "precision": view.precision,
+        "learning_parameters": one.learning,
         "weights_bytes": one.weights_bytes,
         "gradients_bytes": one.gradients_bytes,
         "optimizer_bytes": one.optimizer_bytes,
         "activation_bytes_per_sequence": view.outlook.activation_bytes,
         "checkpointed_bytes_per_sequence": view.outlook.checkpointed_bytes,
         "peak_bytes": one.peak_bytes,
-    }
-    lines = {part: {"fixed": fixed, "for_each_token_of_context": each} for part, (fixed, each) in view.flops.items()}
-    return {
-        "declaration": given.declaration.dump(),
-        "counts": counts,
-        "memory": memory,
-        "flops_per_token": lines,
-        "on": [asdict(row) for row in rows],
     }
 
 

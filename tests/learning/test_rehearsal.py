@@ -20,7 +20,7 @@ from lmmodel.learning.loss import Batch, Losses
 from lmmodel.learning.plan import Plan
 from lmmodel.learning.recomputing import recomputed
 from lmmodel.learning.rehearsal import rehearse
-from lmmodel.learning.settings import Pretrain
+from lmmodel.learning.settings import Finetune, Pretrain
 from lmmodel.learning.training import Training
 from lmmodel.learning.weights import DTYPES
 from lmmodel.text.batches import TokenBatch
@@ -51,10 +51,10 @@ class Rows:
         return TokenBatch(rows[:, :-1], rows[:, 1:], None, None)
 
 
-def training(design: str, told: Pretrain, precision: str, scratch: Path) -> Training:
+def training(design: str, told: Pretrain | Finetune, precision: str, scratch: Path) -> Training:
     """A real one, of two steps of two parts."""
     plan = Plan(2, 2 * ROWS, ROWS, CONTEXT, (), "cpu", torch.get_num_threads(), precision, compiled=False)
-    made = build(declaration(design), seed=1)
+    made = rehearsal._prepared(build(declaration(design), seed=1), told)
     lengths = np.ones(VOCABULARY, dtype=np.int64)
     batches: Any = Rows()
     return Training(made, batches, plan=plan, section=told, seed=1, byte_lengths_V=lengths, scratch=scratch)
@@ -100,6 +100,19 @@ def test_the_peak_of_a_real_training_step_is_foretold_within_2_percent(design, o
     real = peak_of_a_real_training(training(design, told, precision, tmp_path))
     (foretold,) = rehearse(declaration(design), told, precision=precision, sequences=(ROWS,))
     assert foretold.peak_bytes == pytest.approx(real, rel=0.02)
+
+
+def test_of_a_fine_tuning_only_what_its_method_teaches_is_counted(tmp_path):
+    told = Finetune.model_validate({"method": {"kind": "lora", "rank": 4}, "batch_tokens": 2 * ROWS * CONTEXT})
+    one, two = rehearse(declaration("llama3"), told, precision="float32", sequences=(ROWS, 2 * ROWS))
+    real = training("llama3", told, "float32", tmp_path)
+    assert one.learning == sum(master.numel() for master in real.weights.masters.values())
+    assert one.learning == 3 * 4 * (2 * 64 + 2 * (64 + 16) + 64 + 64 + 3 * (64 + 224))  # rank times widths, of 3 layers
+    assert one.gradients_bytes == 4 * one.learning
+    (whole,) = rehearse(declaration("llama3"), section("adamw", "float32"), precision="float32", sequences=(ROWS,))
+    assert one.learning < 0.2 * whole.learning
+    assert one.optimizer_bytes < 0.2 * whole.optimizer_bytes
+    assert 0.6 < (two.part.flops - one.part.flops) / whole.part.flops < 0.9  # weights that stand still have no gradient
 
 
 def test_without_computing_anything_the_same_is_foretold(monkeypatch):

@@ -97,6 +97,24 @@ def test_the_table_is_data_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path(".lmmodel/foreseen").is_dir()
 
 
+@pytest.mark.usefixtures("tiny")
+def test_a_fine_tuning_of_few_numbers_is_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    from pipelines import cli
+
+    cli.main(["design", "--json"])
+    assert json.loads(capsys.readouterr().out)["finetuning"] is None  # all weights learn, as in pretraining
+    written = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(written.replace("finetune:\n", "finetune:\n  method: {kind: lora, rank: 2}\n"))
+    cli.main(["design", "--json"])
+    data = json.loads(capsys.readouterr().out)
+    told, whole = data["finetuning"], data["memory"]
+    assert 0 < told["learning_parameters"] < 0.2 * data["counts"]["parameters"]
+    assert whole["learning_parameters"] == data["counts"]["parameters"]
+    assert told["optimizer_bytes"] < 0.3 * whole["optimizer_bytes"]
+    cli.main(["design"])
+    assert f"lora: {told['learning_parameters']:,} numbers learn" in " ".join(capsys.readouterr().out.split())
+
+
 def test_real_steps_are_timed() -> None:
     from dataclasses import replace
 

@@ -17,6 +17,7 @@ class Method:
     """Fine-tuning as pretraining went on, on other text."""
 
     skips: ClassVar[bool] = False
+    learns_all: ClassVar[bool] = True
 
     def __init__(self, options: Options) -> None:
         self.options = options
