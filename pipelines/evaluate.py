@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import torch
+
 from lmmodel.inference import report, task_names
 from lmmodel.inference.evaluation import TABLE, Court
 from lmmodel.inference.settings import Evaluate, is_folder
@@ -25,7 +27,7 @@ def produce(job: work.Job[Evaluate]) -> None:
         device=device,
         seed=job.seed,
     )
-    threads = checkpoint.facts(court.pretrained)["platform"]["threads"]
+    threads = checkpoint.platform(court.pretrained).get("threads") or torch.get_num_threads()
     with tracking.follow(job) as run, machine.determined(device, threads):
         figures = report.figures(court.judge(job.output))
         job.metrics(figures)

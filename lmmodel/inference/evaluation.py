@@ -47,6 +47,7 @@ class Court:
 
     def judge(self, folder: Path) -> report.Summary:
         """Judge, and write all that came of it into `folder`, which is sealed."""
+        self._refuse_mute()
         data = self._write_examples(folder / EXAMPLES)
         with opened(self.section.tasks, data=data) as tasks:
             verdicts = {"chance": tasks.chance(limit=self.limit), **self._references(tasks), **self._compressors()}
@@ -54,6 +55,14 @@ class Court:
         summary = self._summary(verdicts, continued)
         _write(folder, summary, verdicts)
         return summary
+
+    def _refuse_mute(self) -> None:
+        """A Refusal of a model that text cannot be put to, before any work."""
+        from lmmodel.learning import checkpoint
+
+        for folder in (self.pretrained, self.finetuned):
+            if folder is not None:
+                checkpoint.tokenizer(folder)
 
     @property
     def limit(self) -> int:
@@ -148,10 +157,10 @@ class Court:
 
     @cached_property
     def precision(self) -> str:
-        """What the models were trained in."""
+        """What the models were trained in; float32 where they were imported."""
         from lmmodel.learning import checkpoint
 
-        return str(checkpoint.facts(self.pretrained)["platform"]["precision"])
+        return str(checkpoint.platform(self.pretrained).get("precision", "float32"))
 
     def _continued(self, model: Model, tokenizer: Tokenizer) -> tuple[report.Continued, ...]:
         from lmmodel.inference.generation import generate

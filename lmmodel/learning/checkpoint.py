@@ -107,6 +107,12 @@ def own_kinds(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(_files(_read(folder / _DECLARATION))))
 
 
+def platform(folder: Path) -> dict[str, Any]:
+    """What the model in `folder` was trained on, and in what precision; nothing of one that was imported."""
+    told: dict[str, Any] = facts(folder).get("platform", {})
+    return told
+
+
 def facts(folder: Path) -> dict[str, Any]:
     """What made the model in `folder`: checkpoint.json."""
     path = folder / _FACTS

@@ -12,6 +12,8 @@ from lmmodel import folder
 from lmmodel.inference import evaluation, report
 from lmmodel.inference.evaluation import Court
 from lmmodel.inference.settings import Evaluate, Samples
+from lmmodel.learning import checkpoint
+from lmmodel.params.refusal import Refusal
 
 OURS = ("documents_bits_per_byte", "dialogues_choice", "dialogues_answer")
 STAND_INS = [f"{name}_{how}" for how in ("given_training", "alone") for name in ("lzma", "bz2", "zlib")]
@@ -129,6 +131,8 @@ import sys
 from pathlib import Path
 from lmmodel.inference.evaluation import Court
 from lmmodel.inference.settings import Evaluate, Samples
+from lmmodel.learning import checkpoint
+from lmmodel.params.refusal import Refusal
 section = Evaluate(examples_per_task=1, samples=Samples(prompts=("a",), tokens=1))
 places = [Path(place) for place in {[str(p) for p in (ground.corpus, ground.dialogues, ground.pretrain)]}]
 Court(section, *places, None, "cpu", 1).judge(Path({str(tmp_path / "out")!r}))
@@ -136,3 +140,23 @@ print(sorted({{"transformers", "mlflow", "dagster", "matplotlib", "accelerate"}}
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("which", ["pretrained", "finetuned"])
+def test_a_model_without_a_tokenizer_is_refused_before_any_work(which, ground, tmp_path):
+    known = checkpoint.load_model(ground.pretrain)
+    (tmp_path / "nothing").mkdir()
+    checkpoint.save(tmp_path / "mute", model=known, tokenizer=tmp_path / "nothing", facts={"stage": "import"})
+    with pytest.raises(Refusal, match=r"mute: has no tokenizer .* token ids alone: lmmodel\.load_model"):
+        court(ground, **{which: tmp_path / "mute"}).judge(tmp_path / "judged")
+    assert not (tmp_path / "judged").exists()
+
+
+def test_a_model_that_was_imported_with_its_tokenizer_is_judged_in_float32(ground, judged, tmp_path):
+    """It has no training to tell of; the same weights get the same scores."""
+    known, words = checkpoint.load_model(ground.pretrain), ground.pretrain / checkpoint.TOKENIZER
+    checkpoint.save(tmp_path / "brought", model=known, tokenizer=words, facts={"stage": "import"})
+    summary = court(ground, pretrained=tmp_path / "brought", finetuned=None).judge(tmp_path / "judged")
+    (ours,) = (row for row in summary.rows if row.name == "pretrain")
+    (theirs,) = (row for row in evaluation.read(judged).rows if row.name == "pretrain")
+    assert ours.scores == theirs.scores
