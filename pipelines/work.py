@@ -31,6 +31,7 @@ from lmmodel.learning.settings import Launch
 from lmmodel.params.refusal import Refusal
 from lmmodel.params.settings import Settings
 from pipelines import devices, gate, parameters, paths, record
+from pipelines.dagster_dvc import starter
 from pipelines.scratch import Scratch, tidy
 
 TIMINGS = paths.OWN / "timings.json"
@@ -87,6 +88,7 @@ def run(
         if rank:
             _follow(_job(scratch, settings, given, before), produce, code)
             return
+        starter.watch(stage.output)
         _enter(stage, before, given)
         tidy()
         with scratch.held():
