@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lmmodel.params.refusal import Refusal
 from pipelines import interpreter, paths, tracking, wording
-from pipelines.dagster_dvc import health, lockfile, turn
+from pipelines.dagster_dvc import health, lockfile, remotes, turn
 from pipelines.scratch import Scratch, spent
 
 HERE = Path()
@@ -45,7 +45,7 @@ def examine(*, deep: bool = False) -> Iterator[Ailment]:
 
     deep: every object in DVC's cache is read, and not only those of the results in `dvc.lock`.
     """
-    for look in (python, identity, book, lock, partial(cache, deep=deep), scratch, runs, old_store):
+    for look in (python, identity, book, lock, partial(cache, deep=deep), storage, scratch, runs, old_store):
         yield from look()
 
 
@@ -161,6 +161,23 @@ def _remove(bad: list[health.Object]) -> str:
     lost = health.remove(HERE, bad)
     told = f"{wording.listed(lost)}: `dvc pull` brings it back if it was pushed, `dvc repro` makes it again"
     return told if lost else ""
+
+
+def storage() -> Iterator[Ailment]:
+    """The remotes, and whether what comes from them is read."""
+    if lockfile.unreadable(HERE.resolve()) or not (names := remotes.unverified(HERE)):
+        return
+    yield Ailment(
+        f"What comes from {wording.listed(names)} is believed unread: an object that was changed there would be laid "
+        "out as the right one.",
+        f"sets `verify` for {'it' if len(names) == 1 else 'them'}: whatever is pulled is held against its hash",
+        partial(_verify, names),
+    )
+
+
+def _verify(names: list[str]) -> str:
+    remotes.verify(HERE, names)
+    return ""
 
 
 def scratch() -> Iterator[Ailment]:
