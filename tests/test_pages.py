@@ -11,7 +11,7 @@ from pipelines import parameters
 from pipelines.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/guide.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/team.md")
 
 
 def text(name: str) -> str:

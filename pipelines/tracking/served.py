@@ -22,7 +22,8 @@ class Text(PythonModel):
         from pipelines.tracking.fetching import checkpoint
 
         told = context.model_config
-        folder = checkpoint(Path(told["project"]), told["oid"])
+        project = Path(told["project"])  # where it was registered; on another machine, the clone in which it is loaded
+        folder = checkpoint(project if (project / ".dvc").is_dir() else Path.cwd(), told["oid"])
         self.model, self.tokenizer = lmmodel.load(folder)
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> list[str]:
