@@ -15,26 +15,35 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
+
+if TYPE_CHECKING:
+    from lmmodel.learning.crew import Crew
 
 BEGAN = psutil.Process().create_time()
 PLACES = (Path("shared/data/tinyshakespeare.txt"), Path("../shared/data/tinyshakespeare.txt"))
 TRAIN_SHARE = 0.9
-TRIAL_STEPS = 5
-VALIDATION_COST = 0.45  # of a token that is validated on, against one that is learnt from
+TRIAL_STEPS = 9
+VALIDATION_COST = 0.4  # of a token that is validated on, against one that is learnt from
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A design and how it is trained. `validations`: points of the curve."""
+    """A design and how it is trained. validations: points of the curve.
+
+    apart: a process a core, of one thread each, in place of a thread a core: operations this small are not worth
+    splitting. Not where there is no time to wait for another process to begin.
+    """
 
     model: dict[str, Any]
     batch_tokens: int
@@ -44,7 +53,7 @@ class Recipe:
     decay_fraction: float = 0.6
     validations: int = 4
     micro_rows: int | str = "auto"
-    steps: int | None = None
+    apart: bool = False
 
 
 DESIGN = {
@@ -67,7 +76,7 @@ def sized(depth: int, *, context: int, ngrams: list[int], width: int = 128, head
 
 RECIPES = {
     "short": Recipe(sized(1, context=64, ngrams=[2048, 2300]), 1024, QUICK, validations=1),
-    "small": Recipe(sized(2, context=128, ngrams=[1024, 2048]), 2048, STEADY),
+    "small": Recipe(sized(2, context=128, ngrams=[1024, 2048]), 2048, STEADY, apart=True),
     "large": Recipe(
         sized(6, context=256, ngrams=[2048, 8192], width=384, heads=6),
         16_384,
@@ -75,6 +84,7 @@ RECIPES = {
         compile=True,
         precision="auto",
         validations=12,
+        apart=True,
     ),
 }
 SHORT_SECONDS = 30.0
@@ -122,7 +132,7 @@ class Letters:
         return TokenBatch(found[:, :-1], found[:, 1:], None, None)
 
 
-def training(recipe: Recipe, text: str, *, steps: int, seed: int, scratch: Path) -> Any:
+def training(recipe: Recipe, text: str, *, steps: int, seed: int, crew: Crew, scratch: Path) -> Any:
     """The project's own training loop on the letters."""
     from lmmodel.architecture.model import build
     from lmmodel.architecture.resolve import resolve
@@ -155,23 +165,25 @@ def training(recipe: Recipe, text: str, *, steps: int, seed: int, scratch: Path)
     return Training(
         model,
         letters,
-        plan=decide(section, launch, work),
+        plan=decide(section, launch, work, processes=crew.size),
         section=section,
         seed=seed,
         byte_lengths_V=letters.bytes_of_each,
         scratch=scratch,
         save_seconds=float("inf"),
+        crew=crew,
     )
 
 
-def run(recipe: Recipe, text: str, *, seconds: float, seed: int) -> dict[str, Any]:
+def run(recipe: Recipe, text: str, *, seconds: float, seed: int, crew: Crew) -> dict[str, Any]:
     """Train until `seconds` after the process began; the curve, in nats a character."""
     from lmmodel.learning.reports import Validated
 
     curve = []
     with tempfile.TemporaryDirectory() as scratch:
-        steps = recipe.steps or _affordable(recipe, text, seconds=seconds, seed=seed, scratch=Path(scratch) / "trial")
-        trained = training(recipe, text, steps=steps, seed=seed, scratch=Path(scratch) / "run")
+        trial = Path(scratch) / "trial"
+        steps = crew.told(_affordable(recipe, text, seconds=seconds, seed=seed, crew=crew, scratch=trial))
+        trained = training(recipe, text, steps=steps, seed=seed, crew=crew, scratch=Path(scratch) / "run")
         for report in trained.run():
             if isinstance(report, Validated):
                 bits = report.bits_per_byte
@@ -187,7 +199,19 @@ def run(recipe: Recipe, text: str, *, seconds: float, seed: int) -> dict[str, An
     }
 
 
-def _affordable(recipe: Recipe, text: str, *, seconds: float, seed: int, scratch: Path) -> int:
+def together(recipe: Recipe) -> AbstractContextManager[Crew]:
+    """Those who train: this process, or as many as there are cores."""
+    import torch
+
+    from lmmodel.learning import crewed, machine
+
+    device = machine.device("auto")
+    processes = torch.get_num_threads() if recipe.apart and device == "cpu" else 1
+    again = [sys.executable, "-m", "benchmarks.tinyshakespeare", *sys.argv[1:]]
+    return crewed.together(processes, device=device, command=again)
+
+
+def _affordable(recipe: Recipe, text: str, *, seconds: float, seed: int, crew: Crew, scratch: Path) -> int:
     """How many updates, and the validations among them, fit into the time that is left: a few are timed.
 
     What they learn is thrown away, what they compiled is not.
@@ -195,13 +219,13 @@ def _affordable(recipe: Recipe, text: str, *, seconds: float, seed: int, scratch
     from lmmodel.learning.reports import Stepped
 
     marks = []
-    trained = training(recipe, text, steps=10 * TRIAL_STEPS, seed=seed, scratch=scratch)
+    trained = training(recipe, text, steps=10 * TRIAL_STEPS, seed=seed, crew=crew, scratch=scratch)
     reports = trained.run()
     while len(marks) < TRIAL_STEPS:
         if isinstance(next(reports), Stepped):
             marks.append(time.perf_counter())
     reports.close()
-    step = statistics.median(after - before for before, after in pairwise(marks))
+    step = statistics.median(after - before for before, after in pairwise(marks[TRIAL_STEPS // 2 :]))
     validation = VALIDATION_COST * step * len(trained.batches.held_out) / recipe.batch_tokens
     return max(10, int((seconds - _clock() - recipe.validations * validation) / step))
 
@@ -228,7 +252,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     short = asked.size == "small" and asked.seconds <= SHORT_SECONDS
-    told = run(RECIPES["short" if short else asked.size], _text(asked.text), seconds=asked.seconds, seed=asked.seed)
+    recipe = RECIPES["short" if short else asked.size]
+    with together(recipe) as crew:
+        told = run(recipe, _text(asked.text), seconds=asked.seconds, seed=asked.seed, crew=crew)
+    if not crew.first:
+        return
     if asked.json:
         print(json.dumps(told))
         return
