@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmmodel.architecture.declaration import Declaration
-from lmmodel.architecture.resolve import designs, parts_told, resolve
-from lmmodel.params.document import Document
 from lmmodel.params.kinds import OWN_FOLDER
 from lmmodel.params.refusal import Refusal
 from pipelines import wording
 from pipelines.parameters import Parameters
+from pipelines.sizing import Sizing
 
 if TYPE_CHECKING:
     from lmmodel.architecture.fit import Size
@@ -62,58 +61,36 @@ class Fit:
 
     def __init__(self, given: Parameters, name: str | None, budget: Budget) -> None:
         self.given, self.budget = given, budget
-        model = given.document.data["model"]
-        self.told = {key: value for key, value in model.items() if key != "design"}
-        other = None if given.document.name == name else name  # a file with a section `model` is the document itself
-        written = other or model.get("design", {})
-        is_published = isinstance(written, str) and written in designs()
-        self.design = written if is_published else self._in_proportion(parts_told(given.document, other))
+        self.sizing = Sizing(given, name)
         self._lines: dict[int, tuple[list[float | None], int]] = {}
 
     def found(self) -> Fitted:
         """The size that fills the budget; a Refusal where none is small enough."""
-        from lmmodel.architecture.fit import Size, fitted
+        from lmmodel.architecture.fit import fitted
 
-        known = self.given.declaration
-        start = Size(known.width, known.depth, known.heads)
         cost = self._cost if self.budget.unit == "parameters" else self._estimate
-        size = fitted(start, cost, self.budget.amount)
+        size = fitted(self.sizing.own, cost, self.budget.amount)
         while size and not self._fits(size):
             size = replace(size, depth=size.depth - 1) if size.depth > 1 else None
         while size and self._fits(deeper := replace(size, depth=size.depth + 1)):
             size = deeper
         if size is None:
             raise Refusal(f"lmmodel design: no size of this design is within {self.budget.text}")
-        declaration = self._declared(size)
+        declaration = self.sizing.declared(size)
         assert declaration is not None
-        return Fitted(self._model(size), declaration, self.taken(declaration))
-
-    def _in_proportion(self, design: dict[str, Any]) -> Any:
-        from lmmodel.architecture.fit import in_proportion
-
-        return in_proportion(design, width=self.given.declaration.width, heads=self.given.declaration.heads)
+        return Fitted(self.sizing.section(size), declaration, self.taken(declaration))
 
     def _fits(self, size: Size) -> bool:
         taken = self._cost(size)
         return taken is not None and taken <= self.budget.amount
 
-    def _model(self, size: Size) -> dict[str, Any]:
-        return {**self.told, **asdict(size), "context": self.given.declaration.context, "design": self.design}
-
-    def _declared(self, size: Size) -> Declaration | None:
-        document = Document("fit", {"model": self._model(size)}, {})
-        try:
-            return resolve(document, vocab_size=self.given.declaration.vocab_size)
-        except Refusal:
-            return None
-
     def _cost(self, size: Size) -> float | None:
-        declaration = self._declared(size)
+        declaration = self.sizing.declared(size)
         return None if declaration is None else self.taken(declaration)
 
     def _estimate(self, size: Size) -> float | None:
         """As the depth grows, a straight line through two shallow models of this width; checked in the end."""
-        if self._declared(size) is None:
+        if self.sizing.declared(size) is None:
             return None
         if size.heads not in self._lines:
             sorts = len(set(self.given.declaration.names)) or 1

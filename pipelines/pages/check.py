@@ -3,7 +3,8 @@
 NAME is a published design; FILE a design (.yaml) or one component (experiments/mine.py: an attention, a position, a
 feed-forward, a norm or a block), which is put into a small design that fits. Without either: the design in params.yaml.
 
-Parameters are redrawn at random, arithmetic is in float64, and there are at least 192 tokens, past every window. The
+Parameters are redrawn at random, arithmetic is in float64, and there are at least 192 tokens, past every window. What
+would take minutes at its own width is checked at a smaller one, where its proportions allow that, and says so. The
 first nine tests are hard: a design that fails one stops the pipeline, unless `model.accept` names it. The others look
 at the design as it starts and learns. What is only unusual is doubtful, and no failure. Ends with 1 on a failure.
 """
@@ -23,6 +24,7 @@ from lmmodel.params.refusal import Refusal, suggestion
 from pipelines import wording
 from pipelines.pages import design
 from pipelines.placing import placed
+from pipelines.sizing import Sizing
 
 if TYPE_CHECKING:
     from lmmodel.architecture.finding import Finding
@@ -94,7 +96,10 @@ def subject_of(name: str | None) -> tuple[Declaration, Chosen | None, str]:
         return declaration, None, f"{name}: {told}, in {_size(declaration)}"
     given = design.chosen(name, published_size=False)
     section: Any = given.sections["pretrain"]
-    return given.declaration, section.optimizer, f"{name or given.document.name}: {_size(given.declaration)}"
+    told, smaller = f"{name or given.document.name}: {_size(given.declaration)}", Sizing(given, name).quick()
+    if smaller is not None:
+        told += f"\n  checked in the same proportions at width {smaller.width:,}, {smaller.heads} heads: in seconds"
+    return smaller or given.declaration, section.optimizer, told
 
 
 def _number(value: Any) -> str:

@@ -24,6 +24,7 @@ from pipelines.contrast import contrasted
 from pipelines.drawing import Counts, drawn
 from pipelines.foreseen import Foreseen, foreseen, taught
 from pipelines.parameters import Parameters
+from pipelines.sizing import Sizing
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +61,7 @@ def show(told: argparse.Namespace) -> None:
         print("\n".join(contrasted(*sides)))
         return
     began = time.perf_counter()
-    smaller = chosen(told.design, published_size=False).declaration if told.published else None
+    smaller = _checked(told.design, given, is_published=told.published)
     counts = stage.judged(given.declaration, smaller=smaller)
     seconds = time.perf_counter() - began
     if not told.json:
@@ -78,6 +79,13 @@ def show(told: argparse.Namespace) -> None:
         return
     print("\n".join([*planning.costs(given, counts, view, tuned), "", *planning.by_context(given, view), ""]))
     print("\n".join([*planning.table(rows, plan), *planning.known_run(given, counts)]))
+
+
+def _checked(name: str | None, given: Parameters, *, is_published: bool) -> Declaration | None:
+    """The same design at a size at which it is quickly checked; None where its own is."""
+    if is_published:
+        return chosen(name, published_size=False).declaration
+    return Sizing(given, name).quick()
 
 
 def _data(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmmodel.params.refusal import Refusal
-from pipelines import cli
+from pipelines import cli, sizing
 from pipelines.pages import check
 from pipelines.placing import placed
 from tests.architecture.faulty import mixer
@@ -167,3 +167,40 @@ def test_titles_are_those_of_the_tests_in_their_order() -> None:
     assert check.chosen(["same seed", "cached"]) == ("seed", "cached")
     with pytest.raises(Refusal, match="'scale' is not one of shape, "):
         check.chosen(["scale"])
+
+
+WIDE = "model: {width: 256, depth: 4, heads: 16, context: 32, design: {norm: rms, attention: {kind: multi_head, "
+
+
+def test_a_wide_design_is_checked_narrower_in_the_same_proportions(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("wide.yaml").write_text(WIDE + "kv_heads: 8}, feed_forward: {kind: gated, hidden: 512}}}\n")
+    monkeypatch.setattr(sizing, "_QUICK", 90_000)
+    code, page, _ = said(capsys, "wide.yaml", "--only", "shape", "--only", "cached = full")
+    assert code == 0
+    assert page.startswith("wide.yaml: 4 layers of width 256, 16 heads, context 32\n")
+    assert "checked in the same proportions at width 64, 4 heads" in page
+    assert "(2, 192, 64) out" in page
+    declaration, _, _ = check.subject_of("wide.yaml")
+    layer = declaration.layers[0]
+    assert (layer.attention.options.kv_heads, layer.feed_forward.options.hidden) == (2, 128)
+    assert (declaration.depth, declaration.head_width) == (4, 16)
+
+
+@pytest.mark.parametrize(
+    ("quick", "told"),
+    [(10**9, "kv_heads: 8}"), (90_000, "kv_heads: 8}, feed_forward: experiments/as_wide_as_this.py")],
+)
+def test_a_design_that_is_small_or_fits_no_other_width_is_checked_as_it_is(
+    quick: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "pipelines" / "templates" / "feed_forward.py").read_text()
+    made = "        super().__init__()\n"
+    assert made in text
+    Path("experiments/as_wide_as_this.py").write_text(text.replace(made, f"{made}        assert sizes.width == 256\n"))
+    Path("wide.yaml").write_text(f"{WIDE}{told}}}}}\n")
+    monkeypatch.setattr(sizing, "_QUICK", quick)
+    declaration, _, subject = check.subject_of("wide.yaml")
+    assert declaration.width == 256
+    assert "same proportions" not in subject
