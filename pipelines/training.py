@@ -52,10 +52,11 @@ def train(
             byte_lengths_V=words.byte_lengths(),
             scratch=job.scratch,
             crew=crew,
+            keep=job.launch.keep,
         )
         reports = training.run()
         if crew.first:
-            reports = watching.shown(reports, job, model=model, tokenizer=words, prompt=prompt, to_do=there)
+            reports = watching.shown(reports, job, training=training, tokenizer=words, prompt=prompt, to_do=there)
         for _ in reports:
             pass
     if not crew.first:
@@ -97,7 +98,10 @@ def _plan(job: work.Job[Pretrain] | work.Job[Finetune], there: plan.Work, crew: 
     if crew.first:
         kept = plan.kept(job.scratch)
         size = crew.size
-        decided = plan.shared(kept, size) if kept else plan.decide(job.section, job.launch, there, processes=size)
+        if kept:
+            decided = plan.shared(kept, job.launch, processes=size)
+        else:
+            decided = plan.decide(job.section, job.launch, there, processes=size)
     told = crew.told((job.identity, decided))
     if told is None:
         return None

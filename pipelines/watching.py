@@ -14,9 +14,9 @@ from lmmodel.progress import Bar, bar
 from pipelines import health, tracking
 
 if TYPE_CHECKING:
-    from lmmodel.architecture.model import Model
     from lmmodel.learning.plan import Plan, Work
     from lmmodel.learning.settings import Finetune, Pretrain
+    from lmmodel.learning.training import Training
     from lmmodel.text.tokenizer import Tokenizer
     from pipelines.work import Job
 
@@ -30,15 +30,15 @@ def shown(
     reports: Iterator[Report],
     job: Job[Pretrain] | Job[Finetune],
     *,
-    model: Model,
+    training: Training,
     tokenizer: Tokenizer,
     prompt: list[int],
     to_do: Work,
 ) -> Iterator[Report]:
-    """`reports` as they come, shown on the way. prompt: what samples go on from. to_do: how much there is of it."""
+    """`reports` of `training` as they come, shown on the way. prompt: what samples go on from. to_do: how much."""
     first = next(reports)
     assert isinstance(first, Began)
-    samples = _Samples(model, tokenizer, prompt)
+    samples = _Samples(training, tokenizer, prompt)
     with tracking.follow(job, _decided(first.plan)) as run, bar(first.plan.tokens, "tok", job.stage) as line:
         line.say(f"{job.stage}: {_intention(first, to_do)}")
         line.advance(first.plan.tokens_before(first.step))
@@ -131,10 +131,13 @@ def _track(run: tracking.Run, report: Report, plan: Plan) -> None:
 
 
 class _Samples:
-    """Text that the model goes on with, ever more rarely: the first within a minute, the last at the end."""
+    """Text that the model goes on with, ever more rarely: the first within a minute, the last at the end.
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, prompt: list[int]) -> None:
-        self.model, self.tokenizer, self.prompt = model, tokenizer, prompt
+    By the weights that it is judged by. None of a model in pieces: it takes all processes to compute with it.
+    """
+
+    def __init__(self, training: Training, tokenizer: Tokenizer, prompt: list[int]) -> None:
+        self.training, self.tokenizer, self.prompt = training, tokenizer, prompt
         self._wait, self._next = _FIRST_SAMPLE_SECONDS, 0.0
 
     def due(self, *, last: bool) -> str:
@@ -142,7 +145,7 @@ class _Samples:
         now = time.monotonic()
         if not self._next:
             self._next = now + self._wait
-        if now < self._next and not last:
+        if (now < self._next and not last) or self.training.plan.sharded:
             return ""
         self._wait *= 2
         self._next = now + self._wait
@@ -152,6 +155,7 @@ class _Samples:
         from lmmodel.inference.generation import generate
 
         stop = (self.tokenizer.begin, self.tokenizer.end)
-        told = generate(self.model, [self.prompt], tokens=_SAMPLE_TOKENS, temperature=0.8, stop=stop)[0]
+        with self.training.judging():
+            told = generate(self.training.model, [self.prompt], tokens=_SAMPLE_TOKENS, temperature=0.8, stop=stop)[0]
         before, after = (" ".join(self.tokenizer.decode(ids).split()) for ids in (self.prompt, told))
         return f"  it says:  {before} | {after}"

@@ -85,7 +85,7 @@ class Crew:
         if self.size == 1:
             return value
         box = [value]
-        with self._reached():
+        with self.reached():
             torch.distributed.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
@@ -94,7 +94,7 @@ class Crew:
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
-        with self._reached():
+        with self.reached():
             torch.distributed.all_gather_object(values, value)
         return values
 
@@ -105,17 +105,25 @@ class Crew:
             return None if tensors is None else dict(tensors)
         own = tensors or {name: torch.empty(shape, dtype=dtype) for name, (shape, dtype) in shapes.items()}
         for name in shapes:
-            with self._reached():
+            with self.reached():
                 torch.distributed.broadcast(own[name], src=0)
         return dict(own)
 
+    def exchanged(self, given: list[Tensor], expected: list[int]) -> list[Tensor]:
+        """Process n gets the nth of the vectors `given`; from each come as many numbers as are `expected`."""
+        found = given[0].new_empty(sum(expected))
+        with self.reached():
+            torch.distributed.all_to_all_single(found, torch.cat(given), expected, [one.numel() for one in given])
+        return list(found.split(expected))
+
     def _summed(self, tensor: Tensor) -> Tensor:
-        with self._reached():
+        with self.reached():
             torch.distributed.all_reduce(tensor)
         return tensor
 
     @contextmanager
-    def _reached(self) -> Iterator[None]:
+    def reached(self) -> Iterator[None]:
+        """Inside, the others are talked to; Lost where one of them is gone."""
         try:
             yield
         except RuntimeError as error:

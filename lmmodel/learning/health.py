@@ -9,6 +9,7 @@ Nothing of this is part of what is learnt, and it costs less than a hundredth of
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from lmmodel.architecture.span import Span
+from lmmodel.learning.crew import ALONE, Crew
 
 if TYPE_CHECKING:
     from lmmodel.architecture.model import Model
@@ -29,26 +31,29 @@ _ASLEEP = 1e-3
 
 
 class Health:
-    """Figures by name: `gradient_norm/layers.0.attention`, `update/...`, `attention_entropy/...`, and so on."""
+    """Figures by name: `gradient_norm/layers.0.attention`, `update/...`, `attention_entropy/...`, and so on.
 
-    def __init__(self, model: Model, masters: Mapping[str, nn.Parameter]) -> None:
-        self._model, self._masters = model, masters
+    crew: the processes that hold a part of the masters each; alone, this one holds all.
+    """
+
+    def __init__(self, model: Model, masters: Mapping[str, nn.Parameter], *, crew: Crew = ALONE) -> None:
+        self._model, self._masters, self._crew = model, masters, crew
         self._before: dict[str, Tensor] = {}
         self._moved: dict[str, float] = {}
 
     @torch.no_grad()
     def before(self) -> None:
         """An update is about to be made that is to be looked at: gradients are there, not yet clipped."""
-        gradients = {name: master.grad for name, master in self._masters.items() if master.grad is not None}
-        self._moved = {f"gradient_norm/{name}": norm for name, norm in _norms(gradients)}
+        gradients = {name: one.new_zeros(1) if one.grad is None else one.grad for name, one in self._masters.items()}
+        self._moved = {f"gradient_norm/{name}": norm for name, norm in self._norms(gradients)}
         self._before = {name: master.detach().to("cpu", copy=True) for name, master in self._masters.items()}
 
     @torch.no_grad()
     def after(self) -> None:
         """It has been made."""
         moved = {name: master - self._before[name].to(master.device) for name, master in self._masters.items()}
-        whole = dict(_norms(self._before))
-        self._moved |= {f"update/{name}": norm / max(whole[name], 1e-30) for name, norm in _norms(moved)}
+        whole = dict(self._norms(self._before))
+        self._moved |= {f"update/{name}": norm / max(whole[name], 1e-30) for name, norm in self._norms(moved)}
         self._before = {}
 
     @torch.no_grad()
@@ -66,20 +71,20 @@ class Health:
         seen = {name: float(torch.stack(values).mean()) for name, values in found.items()}
         return self._moved | seen | dict(_loads(trace.reports))
 
+    def _norms(self, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, float]]:
+        """The norm of each component's tensors together, all processes' parts of them."""
+        together: dict[str, list[Tensor]] = defaultdict(list)
+        for name, tensor in tensors.items():
+            together[component(name)].append(torch.linalg.vector_norm(tensor, dtype=torch.float32))
+        own = [float(torch.linalg.vector_norm(torch.stack(norms))) for norms in together.values()]
+        squares = self._crew.totals(*(norm**2 for norm in own))
+        yield from zip(together, map(math.sqrt, squares) if self._crew.size > 1 else own, strict=True)
+
 
 def component(name: str) -> str:
     """Which part of a model a parameter belongs to: `layers.0.attention`, `embedding`."""
     words = name.split(".")
     return ".".join(words[:3] if words[0] in ("layers", "ahead") and len(words) > 3 else words[:-1] or words)
-
-
-def _norms(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, float]]:
-    """The norm of each component's tensors together."""
-    together: dict[str, list[Tensor]] = defaultdict(list)
-    for name, tensor in tensors.items():
-        together[component(name)].append(torch.linalg.vector_norm(tensor, dtype=torch.float32))
-    for name, norms in together.items():
-        yield name, float(torch.linalg.vector_norm(torch.stack(norms)))
 
 
 def _attention(name: str, found: dict[str, list[Tensor]]) -> Callable[[nn.Module, Any, Any], None]:

@@ -70,6 +70,7 @@ class Plan:
     recomputed: bool = False
     cuts: tuple[tuple[int, int], ...] = ()
     processes: int = 1
+    sharded: bool = False
 
     @property
     def portions(self) -> Portions:
@@ -100,6 +101,7 @@ class Plan:
         kept = ("threads", "precision", "compiled", "micro_sequences")
         told = {name: getattr(self, name) for name in kept} | machine.record(self.device)
         told |= {"activation_checkpointing": True} if self.recomputed else {}
+        told |= {"sharded": True} if self.sharded else {}
         return told | ({"processes": self.processes} if self.processes > 1 else {})
 
 
@@ -108,7 +110,7 @@ def decide(section: Pretrain | Finetune, launch: Launch, work: Work, *, processe
     device = machine.device(launch.device)
     portions = _portions(section, work)
     rows = portions.rows
-    _refuse_idle(processes, portions)
+    sharded = _sharded(launch, processes, portions)
     own = -(-rows // processes)
     plan = Plan(
         steps=portions.steps,
@@ -123,8 +125,9 @@ def decide(section: Pretrain | Finetune, launch: Launch, work: Work, *, processe
         recomputed=launch.activation_checkpointing,
         cuts=portions.cuts,
         processes=processes,
+        sharded=sharded,
     )
-    return replace(plan, compiled=_compiled(launch.compile, plan, work))
+    return replace(plan, compiled=not sharded and _compiled(launch.compile, plan, work))
 
 
 def kept(scratch: Path) -> Plan | None:
@@ -137,18 +140,26 @@ def kept(scratch: Path) -> Plan | None:
     return Plan(**{**told, "validations": tuple(told["validations"]), "cuts": cuts})
 
 
-def shared(plan: Plan, processes: int) -> Plan:
+def shared(plan: Plan, launch: Launch, *, processes: int) -> Plan:
     """`plan`, begun by any number of processes, gone on with by so many."""
-    _refuse_idle(processes, plan.portions)
+    sharded = _sharded(launch, processes, plan.portions)
+    plan = plan if plan.sharded == sharded else replace(plan, sharded=sharded, compiled=plan.compiled and not sharded)
     return plan if plan.processes == processes else replace(plan, processes=processes, threads=_threads(processes))
 
 
-def _refuse_idle(processes: int, portions: Portions) -> None:
+def _sharded(launch: Launch, processes: int, portions: Portions) -> bool:
+    """Whether the processes hold the model in pieces; a Refusal where they cannot share its batches."""
     rows = portions.rows // max((parts for _, parts in portions.cuts), default=1)
     if processes > rows:
         raise Refusal(
             f"{processes} processes share a batch of {rows} sequences, and some would have none: see batch_tokens"
         )
+    if launch.shard and rows % processes:
+        raise Refusal(
+            f"{processes} processes share a batch of {rows} sequences, and with launch.shard each takes as many: see "
+            "batch_tokens"
+        )
+    return launch.shard and processes > 1
 
 
 def keep(plan: Plan, scratch: Path) -> None:

@@ -55,6 +55,22 @@ class BatchWarmup(Settings):
     fraction: Fraction = 0.25
 
 
+class Keep(Settings):
+    """Which saved states of a training stay in its scratch until its result is recorded.
+
+    last: so many of the newest. every: those after so many steps, and its multiples; none: only the newest. best: that
+    of the best validation so far.
+    """
+
+    last: Count = 2
+    every: Count | None = None
+    best: bool = False
+
+
+LAST_TWO = Keep()
+"""The rule unless another is told."""
+
+
 class _Training(Settings):
     """What both trainings can be told. The norm of the gradients is held to `clip`; none: they stay as they are.
 
@@ -140,14 +156,27 @@ class Launch(Settings):
 
     processes: train together, one a GPU; each takes its rows of a batch. torchrun's environment overrides it.
     micro_batch_sequences: computed at once, by each; a batch is summed from as many as it takes.
-    compile: torch.compile; auto where the run is long enough to earn it back.
+    compile: torch.compile; auto where the run is long enough to earn it back. shard: each process holds a part of
+    the weights and of what the optimizer remembers (FSDP2), for models that do not fit; not compiled.
     activation_checkpointing: layers are computed again on the way back, which takes a third longer and a fraction of
-    the memory. workers: processes that read, clean and tokenize.
+    the memory. keep: states that a training saves on its way. workers: processes that read, clean and tokenize.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     processes: Count = 1
     micro_batch_sequences: Literal["auto"] | Count = "auto"
     compile: Literal["auto"] | bool = "auto"
+    shard: bool = False
     activation_checkpointing: bool = False
+    keep: Keep = LAST_TWO
     workers: Literal["auto"] | Count = "auto"
+
+    @field_validator("shard")
+    @classmethod
+    def _not_compiled(cls, shard: bool, told: ValidationInfo) -> bool:
+        if shard and told.data.get("compile") is True:
+            raise ValueError(
+                "does not go with launch.compile: true: layers are put together from all processes between one and the "
+                "next, where a compiled step cannot be cut; leave compile on auto, or take shard: false"
+            )
+        return shard

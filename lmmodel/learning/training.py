@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -24,23 +24,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmmodel import lock
 from lmmodel.architecture.roles import roles
 from lmmodel.learning import machine, saving, validation
 from lmmodel.learning.blame import blamed
 from lmmodel.learning.crew import ALONE, Crew
 from lmmodel.learning.health import Health
-from lmmodel.learning.judged import Judged
-from lmmodel.learning.loss import Batch, Losses, Objective
+from lmmodel.learning.judged import Judged, best
+from lmmodel.learning.loss import Batch, Losses
 from lmmodel.learning.pace import Pace
 from lmmodel.learning.parts import Batches, on_device, parts, place, some, weight
 from lmmodel.learning.plan import Plan, keep
 from lmmodel.learning.recomputing import recomputed
 from lmmodel.learning.reports import Began, Report, Said, Saved, Stepped, Validated
-from lmmodel.learning.settings import Finetune, Pretrain
+from lmmodel.learning.settings import LAST_TWO, Finetune, Keep, Pretrain
+from lmmodel.learning.sharded import held
 from lmmodel.learning.stopping import listening
 from lmmodel.learning.update import Update
-from lmmodel.learning.weights import Weights
 from lmmodel.params.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -66,11 +65,13 @@ class Training:
         scratch: Path,
         save_seconds: float = SAVE_SECONDS,
         crew: Crew = ALONE,
+        keep: Keep = LAST_TWO,
     ) -> None:
-        self.model, self.batches, self.plan, self.section = model.to(plan.device), batches, plan, section
-        self.seed, self.byte_lengths_V, self.scratch, self.save_seconds = seed, byte_lengths_V, scratch, save_seconds
-        self.crew = crew
-        self.weights = Weights(self.model, precision=plan.precision)
+        self.batches, self.plan, self.section, self.scratch, self.crew = batches, plan, section, scratch, crew
+        self.seed, self.byte_lengths_V, self.save_seconds = seed, byte_lengths_V, save_seconds
+        self.objective, self.weights = held(model, plan, section.optimizer, crew)
+        self.model = self.objective.model
+        self.states = saving.of(scratch, keep, crew, self.weights)
         self.update = Update(
             self.weights.masters,
             roles=roles(self.model),
@@ -82,8 +83,7 @@ class Training:
         self.judged = Judged(
             self.model, self.weights, self.update, ema=section.ema, early_stopping=section.early_stopping
         )
-        self.health = Health(self.model, self.weights.masters)
-        self.objective = Objective(self.model)
+        self.health = Health(self.model, self.weights.masters, crew=crew if plan.sharded else ALONE)
         self._forward: Callable[[Batch], Losses] = self.objective
         self.step = 0
         self.rows: list[dict[str, float]] = []
@@ -92,7 +92,7 @@ class Training:
     def run(self) -> Iterator[Report]:
         """Train from where it stands to the end of the plan; the model is left in float32."""
         again = recomputed(self.model, wanted=self.plan.recomputed)
-        with self._alone(), machine.determined(self.plan.device, self.plan.threads), again, listening() as stop:
+        with self.states.held(), machine.determined(self.plan.device, self.plan.threads), again, listening() as stop:
             if self.crew.first:
                 keep(self.plan, self.scratch)
             self._resume()
@@ -105,7 +105,7 @@ class Training:
                     yield self._validate()
                 due = self.crew.first and time.monotonic() - saved >= self.save_seconds
                 asked, due = self.crew.anywhere(bool(stop.asked), due)
-                if asked or due or self.done:
+                if asked or due or self.done or self.states.due(self.step, self._best):
                     self._save()
                     yield Saved(self.step)
                     saved = time.monotonic()
@@ -117,9 +117,9 @@ class Training:
                 yield Said(f"stops after step {self.step:,}: no validation was better than that of step {self.kept:,}")
             self.judged.settle()
 
-    def _alone(self) -> AbstractContextManager[None]:
-        """One training at a time in a scratch folder, in which the crew's first process alone writes."""
-        return lock.held(self.scratch / "lock", str(self.scratch)) if self.crew.first else nullcontext()
+    def judging(self) -> AbstractContextManager[None]:
+        """Inside, the model computes with the weights that it is judged by."""
+        return self.weights.at(self.judged.values())
 
     @property
     def done(self) -> bool:
@@ -135,6 +135,11 @@ class Training:
     def kept(self) -> int:
         """The step whose weights those are."""
         return int(self.row["step"])
+
+    @property
+    def _best(self) -> int | None:
+        """The step of the best validation so far."""
+        return int(self.rows[best(self.rows)]["step"]) if self.rows else None
 
     def _compile(self) -> Iterator[Report]:
         """Compile the step, where that is planned; where it cannot be done, at the very start, do without it."""
@@ -170,9 +175,9 @@ class Training:
             self.weights.gather()
             summed += losses.nats
             reports = {name: value + reports.get(name, 0) for name, value in losses.reports.items()}
-        self.crew.gradients(self.weights.masters.values())
+        self.weights.sum()
         nats, reports = self.crew.totals(float(summed))[0], self.crew.reports(reports)
-        norm, fraction = self.update.norm(), self.plan.fraction(self.step)
+        norm, fraction = self.weights.norm(self.update.norm()), self.plan.fraction(self.step)
         loss_nats, gradient_norm = nats / tokens, float(norm)
         if not (math.isfinite(loss_nats) and math.isfinite(gradient_norm)):
             self._refuse(batch, loss_nats)
@@ -213,14 +218,16 @@ class Training:
     def _refuse(self, batch: TokenBatch, loss_nats: float) -> None:
         """Say where what is not finite came from, and keep the state before it."""
         number, rows = self._place()
-        cause, row = blamed(self.objective, self.model, self._parts(batch))
+        objective, device = self.weights.alone(self.objective, self.plan.device)
+        cause, row = blamed(objective, objective.model, parts(batch, self.plan.micro_sequences, device))
         if row is not None:
             cause += (
                 f"; it is row {rows.start + row} of batch {number:,}{place(self.batches, number, rows.start + row)}"
             )
         causes = self.crew.said((row is None, cause))
         cause = min(causes, key=lambda one: one[0])[1]  # the first that knows its row
-        if all(bool(torch.isfinite(master).all()) for master in self.weights.masters.values()):
+        broken = any(not bool(torch.isfinite(master).all()) for master in self.weights.masters.values())
+        if not self.crew.anywhere(broken)[0]:
             self._save()
         what = f"the loss is {loss_nats}" if not math.isfinite(loss_nats) else "a gradient is not finite"
         kept = saving.states(self.scratch)
@@ -233,7 +240,7 @@ class Training:
         """Validation text in the shape of the training's parts, with gradients: so one compiled step serves both."""
         tally = validation.Tally(self.byte_lengths_V)
         health: dict[str, float] = {}
-        with self.weights.at(self.judged.values()):
+        with self.judging():
             held_out = self.batches.validation(self.section.validation.tokens)
             for batch in self.crew.turns(validation.filled(held_out, self._rows())):
                 part = on_device(batch, self.plan.device)
@@ -266,15 +273,13 @@ class Training:
         tensors |= {f"optimizer/{path}": value for path, value in self.update.state().items()}
         tensors |= self.judged.state()
         facts: dict[str, Any] = {"step": self.step, "rows": self.rows, "sums": self._sums}
-        if self.crew.first:
-            saving.save(self.scratch, self.step, tensors, facts)
+        self.states.save(self.step, tensors, facts, self._best)
 
     def _resume(self) -> None:
         """Go on from the newest saved state, where there is one."""
-        kept = saving.latest(self.scratch) if self.crew.first else None
-        tensors, facts = self.crew.tensors(kept and kept[0]), self.crew.told(kept and kept[1])
-        if tensors is None or facts is None:
+        if (found := self.states.latest()) is None:
             return
+        tensors, facts = found
         self.weights.restore(_under("weights/", tensors))
         self.update.restore(_under("optimizer/", tensors))
         self.judged.restore(tensors)

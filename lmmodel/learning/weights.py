@@ -10,9 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from lmmodel.learning.crew import ALONE, Crew
+
+if TYPE_CHECKING:
+    from lmmodel.learning.loss import Objective
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """What a model computes in, by the name of the precision."""
@@ -24,8 +30,8 @@ class Weights:
     In float32 they are the model's own parameters.
     """
 
-    def __init__(self, model: nn.Module, *, precision: str) -> None:
-        self._model, self.dtype = model, DTYPES[precision]
+    def __init__(self, model: nn.Module, *, precision: str, crew: Crew = ALONE) -> None:
+        self._model, self.dtype, self._crew = model, DTYPES[precision], crew
         self.masters: dict[str, nn.Parameter] = {}
         self._pairs: list[tuple[nn.Parameter, nn.Parameter]] = []
         self._resting: list[tuple[nn.Parameter, Tensor]] = []
@@ -49,6 +55,18 @@ class Weights:
                 else:
                     master.grad += parameter.grad
                 parameter.grad = None
+
+    def sum(self) -> None:
+        """Give the masters the gradients of the whole batch, of which every process has gathered its part."""
+        self._crew.gradients(self.masters.values())
+
+    def norm(self, own: Tensor) -> Tensor:
+        """Of all gradients, from that of the masters here."""
+        return own
+
+    def alone(self, objective: Objective, device: str) -> tuple[Objective, str]:
+        """What this process can compute without the others, and where: `objective`, on `device`."""
+        return objective, device
 
     @torch.no_grad()
     def publish(self) -> None:

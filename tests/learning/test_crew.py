@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -26,6 +28,12 @@ MANY = "100000"
 def command(scratch: Path, processes: int, steps: str = "10", design: str = "dense", *rest: str) -> list[str]:
     scratch.parent.mkdir(exist_ok=True, parents=True)
     return [sys.executable, str(PROGRAM), str(scratch), str(processes), steps, design, *rest]
+
+
+def more(*, lora: dict[str, Any] | None = None, launch: dict[str, Any] | None = None, **section: Any) -> list[str]:
+    """That no state is saved but the last, and what else the program is told."""
+    given = {"section": section, "launch": {"micro_batch_sequences": 3, **(launch or {})}}
+    return ["1e9", json.dumps(given | ({} if lora is None else {"lora": lora}))]
 
 
 def told(done: subprocess.CompletedProcess[str]) -> list[list[float]]:
@@ -68,17 +76,53 @@ def close(one: Path, other: Path, tolerance: float) -> None:
         assert torch.allclose(value, kept[1][name], atol=tolerance), name
 
 
+def stays_close(folder: Path, design: str, given: list[str], *, processes: int = 2, **launch: Any) -> None:
+    """Ten steps of one process and of several, who are told `launch` too: losses, weights, curves and health agree."""
+    alone = told(run(*command(folder / "1", 1, "10", design, *given)))
+    seconds, given_json = given
+    data = json.loads(given_json)
+    data["launch"] |= launch
+    several = told(run(*command(folder / "2", processes, "10", design, seconds, json.dumps(data))))
+    assert len(several) == len(alone) >= 10
+    for one, other in zip(alone, several, strict=True):
+        assert other == pytest.approx(one, rel=1e-5)
+    close(folder / "1", folder / "2", 1e-5)
+    curves = [(folder / n / "curve.csv").read_text().splitlines()[-1].split(",") for n in "12"]
+    assert [*map(float, curves[1])] == pytest.approx([*map(float, curves[0])], rel=1e-5)
+    health = [json.loads((folder / n / "health.json").read_text()) for n in "12"]
+    assert health[1] == pytest.approx(health[0], rel=1e-3, abs=1e-6)
+
+
 @pytest.mark.parametrize("design", ["dense", "experts", "balanced"])
 def test_processes_stay_within_rounding_of_one(tmp_path: Path, design: str) -> None:
     """Experts too: their losses are per row, and their loads are summed before the bias moves."""
-    alone = told(run(*command(tmp_path / "1", 1, "10", design)))
-    two = told(run(*command(tmp_path / "2", 2, "10", design)))
-    assert len(alone) == len(two) == 10
-    for one, other in zip(alone, two, strict=True):
-        assert other == pytest.approx(one, rel=1e-5)
-    close(tmp_path / "1", tmp_path / "2", 1e-5)
-    curves = [(tmp_path / n / "curve.csv").read_text().splitlines()[-1].split(",") for n in "12"]
-    assert [*map(float, curves[1])] == pytest.approx([*map(float, curves[0])], rel=1e-5)
+    stays_close(tmp_path, design, more())
+
+
+WARMUP = {"first_tokens": 3 * small.CONTEXT, "fraction": 0.5}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "given",
+    [
+        more(ema={"decay": 0.8}, early_stopping={"patience": 9}),
+        more(optimizer={"kind": "soap", "epsilon": 1e-4, "basis_steps": 3}),
+        more(lora={"rank": 2}, optimizer={"kind": "adamw", "learning_rate": 0.001}),
+        more(batch_warmup=WARMUP),
+    ],
+    ids=["ema", "soap", "lora", "batch_warmup"],
+)
+def test_so_do_averages_other_optimizers_methods_and_batches_that_grow(tmp_path: Path, given: list[str]) -> None:
+    """SOAP with a floor that rounding stays below: in directions without a gradient it would follow the last bits."""
+    stays_close(tmp_path, "dense", given)
+
+
+def test_batches_that_begin_with_fewer_rows_than_processes_are_refused() -> None:
+    growing = small.section(batch_warmup=WARMUP)
+    assert small.plan(growing, processes=3).cuts
+    with pytest.raises(Refusal, match="4 processes share a batch of 3 sequences, and some would have none"):
+        small.plan(growing, processes=4)
 
 
 @pytest.mark.slow

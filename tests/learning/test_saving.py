@@ -3,13 +3,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lmmodel.learning import saving
+from lmmodel.learning.reports import Validated
+from lmmodel.learning.settings import Keep
 from lmmodel.params.refusal import Refusal
 from tests import power_cut
+from tests.learning import small
 
 
 def tensors(value: float) -> dict[str, torch.Tensor]:
@@ -30,6 +36,50 @@ def test_only_the_last_states_are_kept(tmp_path: Path) -> None:
     for step in range(1, 6):
         saving.save(tmp_path, step, tensors(step), {})
     assert [path.name for path in saving.states(tmp_path)] == ["step-0000000004", "step-0000000005"]
+
+
+STEPS = st.sets(st.integers(1, 60), min_size=1)
+RULES = st.builds(Keep, last=st.integers(1, 5), every=st.none() | st.integers(1, 20), best=st.booleans())
+
+
+@given(STEPS, RULES, st.none() | st.integers(1, 60))
+def test_the_rule_keeps_the_last_every_so_many_and_the_best_and_nothing_else(
+    steps: set[int], keep: Keep, best: int | None
+) -> None:
+    found = saving.kept(steps, keep, best)
+    assert found == sorted(found)
+    assert {*found} <= steps
+    for step in steps:
+        among_last = sum(other > step for other in steps) < keep.last
+        regular = keep.every is not None and step % keep.every == 0
+        assert (step in found) == (among_last or regular or (keep.best and step == best))
+
+
+@given(st.lists(st.floats(0, 9), min_size=1, max_size=40), RULES)
+def test_saved_one_by_one_the_same_stay_as_if_all_had_been_there_at_once(nats: list[float], keep: Keep) -> None:
+    """A state that goes is never wanted later: the best so far only ever makes way for a better one."""
+    there: list[int] = []
+    for step in range(1, len(nats) + 1):
+        best = 1 + min(range(step), key=nats.__getitem__)
+        there = saving.kept([*there, step], keep, best)
+    best = 1 + min(range(len(nats)), key=nats.__getitem__)
+    assert there == saving.kept(range(1, len(nats) + 1), keep, best)
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"),
+    [({"last": 1}, [20]), ({"last": 1, "every": 8}, [8, 16, 20]), ({"last": 1, "best": True}, [12, 20])],
+)
+def test_a_training_leaves_the_states_that_the_rule_names(
+    tmp_path: Path, keep: dict[str, Any], left: list[int]
+) -> None:
+    """No state is made for want of time: only those that the rule asks for, and the last."""
+    told = small.section(budget={"tokens": 20 * small.ROWS * small.CONTEXT}, validate={"times": 20, "tokens": 160})
+    training = small.training(tmp_path, told=told, keep=Keep.model_validate(keep))
+    for report in training.run():
+        if isinstance(report, Validated):  # better and better after steps 3, 9 and 12
+            training.rows[-1]["validation_loss_nats"] = 9.0 - report.step * (report.step in (3, 9, 12))
+    assert [int(path.name.removeprefix("step-")) for path in saving.states(tmp_path)] == left
 
 
 class CrashError(Exception):

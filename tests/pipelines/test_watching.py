@@ -8,8 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from lmmodel import progress
+from lmmodel.learning import saving
 from lmmodel.learning.plan import Work
 from lmmodel.learning.reports import Stepped, Validated
 from lmmodel.learning.training import Training
@@ -39,9 +41,7 @@ class Letters(Tokenizer):
 
 def shown(training: Training) -> list[Any]:
     job: Any = SimpleNamespace(stage="pretrain", identity="this work")
-    return list(
-        watching.shown(training.run(), job, model=training.model, tokenizer=Letters(), prompt=[3, 4], to_do=TO_DO)
-    )
+    return list(watching.shown(training.run(), job, training=training, tokenizer=Letters(), prompt=[3, 4], to_do=TO_DO))
 
 
 def test_a_person_is_told_what_will_be_done_how_it_goes_and_what_the_model_says(
@@ -104,10 +104,35 @@ def test_what_moves_in_a_model_goes_where_curves_go(tmp_path: Path) -> None:
     } <= (logged[0].keys())
 
 
-def test_samples_come_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "told",
+    [{"ema": {"decay": 0.9}}, {"optimizer": "schedule_free", "schedule": "constant", "precision": "bfloat16"}],
+    ids=["ema", "schedule_free"],
+)
+def test_what_it_says_comes_from_the_weights_that_it_is_judged_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, Any]
+) -> None:
+    spoke: list[dict[str, torch.Tensor]] = []
+
+    def speak(model: torch.nn.Module, prompts: list[list[int]], **options: Any) -> list[list[int]]:
+        spoke.append({name: value.detach().clone() for name, value in model.named_parameters()})
+        return prompts
+
+    monkeypatch.setattr("lmmodel.inference.generation.generate", speak)
+    training = small.training(tmp_path, told=small.section(**told))
+    shown(training)
+    left, state = dict(training.model.named_parameters()), saving.latest(tmp_path)
+    assert state is not None
+    assert len(spoke) == 1  # at the end
+    for name, value in spoke[0].items():
+        assert torch.equal(value, left[name].to(value.dtype)), name
+        assert not torch.equal(value, state[0][f"weights/{name}"].to(value.dtype)), name  # those that go on learning
+
+
+def test_samples_come_ever_more_rarely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(watching.time, "monotonic", lambda: now)
-    samples = watching._Samples(small.model(), Letters(), [3])
+    samples = watching._Samples(small.training(tmp_path), Letters(), [3])
     told = []
     for second in range(1, 200):
         now = float(second)

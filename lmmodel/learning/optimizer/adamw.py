@@ -6,6 +6,7 @@ Loshchilov and Hutter, 2017, "Decoupled Weight Decay Regularization" (arXiv:1711
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -26,6 +27,8 @@ class Options(Settings):
 
 class Optimizer:
     """One optimizer over all roles: `parts` are torch's, whose groups hold every parameter exactly once."""
+
+    piecemeal: ClassVar[frozenset[str]] = frozenset({"matrix", "embedding", "vector"})
 
     def __init__(
         self, options: Options, parameters: Mapping[str, Sequence[nn.Parameter]], *, dtype: torch.dtype

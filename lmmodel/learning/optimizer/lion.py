@@ -8,7 +8,7 @@ smaller and a weight decay as much larger, which is where the defaults come from
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -28,6 +28,8 @@ class Options(Settings):
 
 class Optimizer:
     """One optimizer over all roles: `parts` are torch's, whose groups hold every parameter exactly once."""
+
+    piecemeal: ClassVar[frozenset[str]] = frozenset({"matrix", "embedding", "vector"})
 
     def __init__(
         self, options: Options, parameters: Mapping[str, Sequence[nn.Parameter]], *, dtype: torch.dtype

@@ -8,7 +8,7 @@ AdamW beside it, but matrices of one shape are made orthogonal together, stacks 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,8 @@ class Options(Settings):
 
 class Optimizer:
     """Two optimizers: `parts` are torch's, whose groups hold every parameter exactly once."""
+
+    piecemeal: ClassVar[frozenset[str]] = frozenset({"embedding", "vector"})
 
     def __init__(
         self, options: Options, parameters: Mapping[str, Sequence[nn.Parameter]], *, dtype: torch.dtype

@@ -39,6 +39,7 @@ class Optimizer:
 
     schedules: ClassVar[frozenset[str]] = frozenset({"constant"})
     averages: ClassVar[bool] = True
+    piecemeal: ClassVar[frozenset[str]] = frozenset({"matrix", "embedding", "vector"})
 
     def __init__(
         self, options: Options, parameters: Mapping[str, Sequence[nn.Parameter]], *, dtype: torch.dtype

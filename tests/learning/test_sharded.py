@@ -1,0 +1,112 @@
+"""A model in pieces, in several processes: trains as one does, and what they save any number goes on with."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from lmmodel.learning import dcp, plan, saving
+from lmmodel.learning.settings import Launch
+from lmmodel.params.refusal import Refusal
+from tests.learning import small
+from tests.learning.test_crew import MANY, close, command, gone, more, run, stays_close, told, under_way
+
+SHARD = {"shard": True}
+
+
+def sharded(save_seconds: str = "0") -> list[str]:
+    return [save_seconds, json.dumps({"launch": SHARD, "section": {"optimizer": "muon"}})]
+
+
+def whole() -> list[str]:
+    return ["0", json.dumps({"section": {"optimizer": "muon"}})]
+
+
+@pytest.mark.parametrize(("design", "optimizer"), [("crossing", "muon"), ("balanced", "adamw")])
+def test_pieces_stay_within_rounding_of_a_whole(tmp_path: Path, design: str, optimizer: str) -> None:
+    """What crosses layers, tables of their own, heads further ahead; experts with their losses per row."""
+    stays_close(tmp_path, design, more(optimizer=optimizer), **SHARD)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "given",
+    [
+        more(optimizer={"kind": "schedule_free", "learning_rate": 0.01}, schedule="constant"),
+        more(optimizer={"kind": "lion"}, early_stopping={"patience": 9}),
+        more(ema={"decay": 0.8}, batch_warmup={"first_tokens": 3 * small.CONTEXT, "fraction": 0.5}),
+        more(launch={"activation_checkpointing": True}),
+        more(lora={"rank": 2}, optimizer={"kind": "adamw", "learning_rate": 0.001}),
+    ],
+    ids=["schedule_free", "lion", "ema", "recomputed", "lora"],
+)
+def test_in_pieces_too(tmp_path: Path, given: list[str]) -> None:
+    stays_close(tmp_path, "dense", given, processes=3, **SHARD)
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_a_state_of_two_with_pieces_any_number_goes_on_with(tmp_path: Path, processes: int) -> None:
+    told(run(*command(tmp_path / "whole", 1, "10", "dense", *whole())))
+    process, _ = under_way(*command(tmp_path / "cut", 2, "10", "dense", *sharded()))
+    process.kill()
+    process.communicate()
+    place, facts = saving.newest(tmp_path / "cut") or (Path(), {})
+    assert dcp.wrote(place)
+    assert facts["step"] >= 2
+    went_on = told(run(*command(tmp_path / "cut", processes, "10", "dense", *sharded())))
+    assert [step for step, *_ in went_on] == [*range(facts["step"] + 1, 11)]
+    close(tmp_path / "whole", tmp_path / "cut", 1e-5)
+    decided = plan.kept(tmp_path / "cut")
+    assert decided is not None
+    assert (decided.processes, decided.sharded) == (processes, processes > 1)
+
+
+@pytest.mark.slow
+def test_pieces_go_on_from_a_state_of_a_whole(tmp_path: Path) -> None:
+    told(run(*command(tmp_path / "whole", 1, "10", "dense", *whole())))
+    process, _ = under_way(*command(tmp_path / "cut", 1, "10", "dense", *whole()))
+    process.kill()
+    process.communicate()
+    told(run(*command(tmp_path / "cut", 2, "10", "dense", *sharded())))
+    close(tmp_path / "whole", tmp_path / "cut", 1e-5)
+
+
+def test_when_one_is_killed_none_is_left_and_pieces_go_on_later(tmp_path: Path) -> None:
+    process, others = under_way(*command(tmp_path / "run", 3, MANY, "dense", *sharded()))
+    others[0].send_signal(signal.SIGKILL)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert gone(others)
+    assert "what was last saved stands" in said
+    assert "Traceback" not in said
+    again, _ = under_way(*command(tmp_path / "run", 3, MANY, "dense", *sharded()))
+    again.kill()
+    again.communicate()
+
+
+@pytest.mark.slow
+def test_twice_the_same_pieces_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in "ab":
+        told(run(*command(tmp_path / name, 2, "4", "experts", *sharded())))
+    for file in ("end.safetensors", "curve.csv"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_compiled_pieces_are_refused_at_the_door() -> None:
+    with pytest.raises(ValidationError, match="does not go with launch.compile: true"):
+        Launch.model_validate({"compile": True, "shard": True})
+    assert Launch.model_validate({"compile": "auto", "shard": True}).shard
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused() -> None:
+    with pytest.raises(Refusal, match="4 processes share a batch of 6 sequences, and with launch.shard each takes as"):
+        small.plan(small.section(), processes=4, shard=True)
+    assert small.plan(small.section(), processes=3, shard=True).sharded
+
+
+def test_one_process_has_nothing_to_share() -> None:
+    assert not small.plan(small.section(), shard=True).sharded
