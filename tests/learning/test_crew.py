@@ -43,7 +43,7 @@ def told(done: subprocess.CompletedProcess[str]) -> list[list[float]]:
 
 
 def run(*given: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(given, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(given, capture_output=True, text=True, check=False, timeout=300)
 
 
 def under_way(*given: str) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
