@@ -14,7 +14,9 @@ not be carried stays where it is, and the next one to come by carries it.
     opening      what a run says of itself at its start: identity, parameters, data, commit, platform
     delivery     the process that carries notes to MLflow
     store        MLflow itself: where it is, and one run for each identity
+    experiment   where its runs are together
     limits       what it takes: names, lengths, numbers
+    description  the page beside a run: its design drawn, the table, samples
     leaderboard  how its page shows the candidates
     onlooking    for other doors: `Onlooker`, what a work has noted so far, and `address`, where its run is shown
     champion     the best of them in the registry (`registry`): `models:/lmmodel@champion`, which runs `served`, whose

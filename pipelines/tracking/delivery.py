@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from itertools import takewhile
 from pathlib import Path
 
+from pipelines.tracking import description
 from pipelines.tracking.notes import Reader, Record, abandoned
 from pipelines.tracking.store import Store, Tracked, is_hopeless
 
@@ -63,6 +64,7 @@ class Delivery:
         self._store = self._store or Store()
         if "begin" in first:
             self._run = self._store.open(first["begin"], first["time_ms"])
+            self._draw(first["begin"].get("design"))
             if self._live:
                 self._meanwhile.enter_context(self._store.system(self._run))
         elif self._run and "metrics" in first:
@@ -78,6 +80,17 @@ class Delivery:
         elif self._run and "end" in first:
             self._end(first["end"], first["time_ms"])
         return 1
+
+    def _draw(self, design: Record | None) -> None:
+        """Describe the run by its design, where it can be drawn: a kind of one's own may be gone, or fail, by now."""
+        if not design or self._store is None or self._run is None:
+            return
+        try:
+            drawing = description.design(**design)
+        except Exception as error:
+            print(f"no drawing: {error}", flush=True)
+            return
+        self._store.told(self._run.run_id, drawing)
 
     def _end(self, status: str, time_ms: int) -> None:
         self._meanwhile.close()

@@ -49,6 +49,10 @@ class Run:
         """A small file to show with the run: a table, samples. Copied now, so that it may move afterwards."""
         self._quietly(lambda notes: notes.keep(path))
 
+    def pages(self, folder: Path) -> None:
+        """The pages in `folder` that the run is described by."""
+        self._quietly(lambda notes: notes.keep_pages(folder))
+
     def begin(self, job: Job, parameters: dict[str, Any]) -> None:
         """Start noting what `job` does."""
         if not is_on() or os.environ.get("RANK", "0") != "0":
@@ -100,6 +104,7 @@ def follow(job: Job, parameters: dict[str, Any] | None = None) -> Iterator[Run]:
     except BaseException:
         run.end("FAILED")
         raise
+    run.pages(job.output)
     run.end("FINISHED")
 
 

@@ -20,6 +20,7 @@ from pipelines import paths
 
 LINES = "notes.jsonl"
 _ARTIFACTS = "artifacts"
+_PAGES = ("report.md", "samples.md")
 _ARTIFACT_BYTES = 16 << 20  # weights stay in DVC; what belongs here is a table, a page of samples, a declaration
 
 Record = dict[str, Any]
@@ -52,6 +53,12 @@ class Writer:
             raise ValueError(f"{path} is too large for an artifact of MLflow: {path.stat().st_size:,} bytes")
         shutil.copyfile(path, self.folder / _ARTIFACTS / path.name)
         self.add(artifact=path.name)
+
+    def keep_pages(self, folder: Path) -> None:
+        """The pages that a stage may have written into its folder, each once, in their order."""
+        for page in (folder / name for name in _PAGES):
+            if page.is_file() and not (self.folder / _ARTIFACTS / page.name).is_file():
+                self.keep(page)
 
     def close(self) -> None:
         """No more records; the lock is given up."""

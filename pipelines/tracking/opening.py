@@ -59,6 +59,7 @@ def describe(
         "parameters": flat({**told, **(extra or {})}),
         "tags": {key: str(value) for key, value in {**always, **(tags or {})}.items()},
         "data": _data(stage),
+        "design": _design(told["model"]) if stage.name == CANDIDATE else {},
     }
 
 
@@ -69,6 +70,15 @@ def candidate() -> str:
     is the same when DVC brought the weights back from its cache or from a remote, and no code of ours ran.
     """
     return record.read(paths.stage(CANDIDATE)).identity
+
+
+def _design(declaration: dict[str, Any]) -> dict[str, Any]:
+    """What a drawing of the model takes: its counts are those of the design stage. Nothing where they are gone."""
+    try:
+        counts = json.loads(paths.stage("design").metrics.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {"declaration": declaration, "counts": counts} if counts.get("parts") else {}
 
 
 def flat(data: dict[str, Any]) -> dict[str, str]:

@@ -19,11 +19,9 @@ from lmmodel.params.refusal import Refusal
 from pipelines import paths, record, standing
 from pipelines.tracking import past
 from pipelines.tracking.delivery import deliver_abandoned
-from pipelines.tracking.notes import Writer, begin, place
+from pipelines.tracking.notes import begin, place
 from pipelines.tracking.opening import MADE_OF, STAGE, describe
 from pipelines.tracking.store import IDENTITY, Store
-
-_PAGES = ("report.md", "samples.md")
 
 
 def missing() -> list[str]:
@@ -88,7 +86,7 @@ def _note(stage: paths.Stage, identity: str) -> None:
     for step, metrics in _points(stage.curve):
         notes.add(metrics=metrics, step=step)
     notes.add(figures=json.loads(stage.metrics.read_text(encoding="utf-8")))
-    _keep_pages(notes, stage.output)
+    notes.keep_pages(stage.output)
     notes.add(end="FINISHED")
     notes.close()
 
@@ -100,12 +98,6 @@ def _decided(stage: paths.Stage) -> dict[str, Any]:
     except (Refusal, OSError):  # evaluate leaves none, a fine-tuning that was skipped neither
         return {}
     return {"launch": told["platform"] | {"steps": told["step"]}}
-
-
-def _keep_pages(notes: Writer, folder: Path) -> None:
-    for page in _PAGES:
-        if (folder / page).is_file():
-            notes.keep(folder / page)
 
 
 def _points(curve: Path | None) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import paths
-from pipelines.tracking import leaderboard, limits
+from pipelines.tracking import description, experiment, limits
 from pipelines.tracking.notes import Record, place
 from pipelines.tracking.opening import STAGE
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-EXPERIMENT = "lmmodel"
 IDENTITY = "lmmodel.identity"
 """The tag by which a run is found."""
+
+_PAGE = "mlflow.note.content"
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -68,7 +69,7 @@ class Store:
         self.uri = uri(root)
         with self._alone():
             self.client = self._connect()
-            self._experiment = self._find_experiment()
+            self._experiment = experiment.find(self.client, local=self._root if self.uri.startswith("sqlite") else None)
 
     def _connect(self) -> MlflowClient:
         """The first contact makes the database. Unlocked, processes that meet there break each other's tables."""
@@ -77,22 +78,6 @@ class Store:
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         return MlflowClient(self.uri)
-
-    def _find_experiment(self) -> str:
-        from mlflow.entities import LifecycleStage
-
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
-            # Beside a local database, artifacts are local files too, wherever `mlflow ui` is started.
-            artifacts = self._root / paths.OWN / "artifacts"
-            location = artifacts.as_uri() if self.uri.startswith("sqlite") else None
-            made: str = self.client.create_experiment(name, artifact_location=location, tags=leaderboard.tags())
-            return made
-        if found.lifecycle_stage == LifecycleStage.DELETED:
-            self.client.restore_experiment(found.experiment_id)
-        identifier: str = found.experiment_id
-        return identifier
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -218,11 +203,16 @@ class Store:
         run.figures |= {(run_id, key): value for key, value in changed.items()}
 
     def artifact(self, run: Tracked, path: Path) -> None:
-        """A file beside the run. A page in Markdown is also what the run, and its candidate, are described by."""
+        """A file beside the run. A page in Markdown becomes a part of what describes the run, and its candidate."""
         self.client.log_artifact(run.run_id, str(path))
         if path.suffix == ".md":
             for run_id in filter(None, (run.run_id, run.candidate)):
-                self.tag(run_id, {"mlflow.note.content": path.read_text(encoding="utf-8")})
+                self.told(run_id, path.read_text(encoding="utf-8"))
+
+    def told(self, run_id: str, part: str) -> None:
+        """Put a part into the page that describes the run."""
+        page = self.client.get_run(run_id).data.tags.get(_PAGE, "")
+        self.tag(run_id, {_PAGE: description.put_in(page, part)})
 
     def end(self, run: Tracked, status: str, time_ms: int) -> None:
         """The run is over."""

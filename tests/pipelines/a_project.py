@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lmmodel import folder
+from lmmodel.architecture import count
 from lmmodel.inference import evaluation, report
 from pipelines import parameters, paths, record
 from pipelines.work import Job
@@ -53,8 +54,8 @@ def build(root: Path) -> None:
         for name, stage in paths.stages().items():
             if name != "design":
                 result(stage, METRICS[name])
-        folder_of_design = paths.DESIGN.with_suffix(".json")
-        folder_of_design.write_text("{}\n")
+        counts = count.measure(parameters.read().declaration).dump()
+        paths.stage("design").metrics.write_text(folder.canonical(counts))
         dvc("init", "--no-scm", "--quiet")
         dvc("commit", "--force", "--quiet")
 
@@ -77,6 +78,8 @@ def result(stage: paths.Stage, metrics: dict[str, Any]) -> None:
         (stage.output / "checkpoint.json").write_text(folder.canonical({"format": 1, "step": 30, "platform": PLATFORM}))
     if stage.name == "evaluate":
         (stage.output / evaluation.SUMMARY).write_text(summary().model_dump_json())
+        (stage.output / evaluation.TABLE).write_text(report.markdown(summary()))
+        (stage.output / evaluation.SAMPLES).write_text(report.samples(summary()))
     folder.seal(stage.output, {})
     stage.metrics.write_text(folder.canonical(metrics))
     if stage.curve:

@@ -253,22 +253,22 @@ from mlflow.tracking import MlflowClient
 from tests.pipelines.test_tracking import deliver_abandoned, noted, place
 noted(sys.argv[1], steps=range(3))
 Path(f"ready-{sys.argv[1]}").touch()
-while len(list(Path().glob("ready-*"))) < 3:
+while len(list(Path().glob("ready-*"))) < 4:
     time.sleep(0.001)
 deliver_abandoned(place())
 """
 
 
 @pytest.mark.slow
-def test_processes_that_meet_at_a_fresh_store_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_four_that_meet_at_a_fresh_store_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     command = [sys.executable, "-c", MEETING]
-    started = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in ("a", "b", "c")]
+    started = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in "abcd"]
     said = [process.communicate(timeout=120)[0] for process in started]
-    assert said == ["", "", ""]
-    assert sorted(run.data.tags["lmmodel.identity"] for run in runs()) == ["a", "b", "c"]
+    assert said == [""] * 4
+    assert sorted(run.data.tags["lmmodel.identity"] for run in runs()) == list("abcd")
 
 
 def test_the_clone_of_a_queued_experiment_shares_the_project_store() -> None:
@@ -310,6 +310,34 @@ def test_what_was_restored_gets_the_runs_that_its_work_would_have_had(finished: 
     read = {item.dataset.name: {tag.key: tag.value for tag in item.tags} for item in candidate.inputs.dataset_inputs}
     assert set(read) == {"data/shards", "data/tokenizer"}
     assert all(f"md5: {tags['dvc.md5']}\n" in Path("dvc.lock").read_text() for tags in read.values())
+
+
+def test_a_candidate_is_described_by_its_design_the_table_and_samples(finished: Path, empty_database: Path) -> None:
+    with_database(finished, empty_database)
+    tracking.rebuild()
+    pages = {run.data.tags["lmmodel.stage"]: run.data.tags.get("mlflow.note.content", "") for run in runs()}
+    heads = {stage: [line for line in page.splitlines() if line.startswith("# ")] for stage, page in pages.items()}
+    assert heads["pretrain"] == ["# Design", "# Evaluation", "# Samples"]
+    assert heads["evaluate"] == ["# Evaluation", "# Samples"]
+    assert "6 layers, width 128" in pages["pretrain"]
+    assert "│    multi_head" in pages["pretrain"]
+    assert Path("models/evaluate/report.md").read_text().strip() in pages["pretrain"]
+    assert "Return disk usage statistics." in pages["pretrain"]
+
+
+def test_a_live_evaluation_describes_its_run_as_a_rebuilt_one_does(finished: Path, empty_database: Path) -> None:
+    with_database(finished, empty_database)
+    job = a_project.job("evaluate")
+    with tracking.follow(job) as run:
+        for name in ("report.md", "samples.md"):
+            (job.output / name).write_bytes((finished / "models/evaluate" / name).read_bytes())
+        run.artifact(job.output / "report.md")
+    settle()
+    [live] = [run for run in runs() if run.data.tags.get("lmmodel.stage") == "evaluate"]
+    page = live.data.tags["mlflow.note.content"]
+    tracking.rebuild()
+    [candidate] = [run for run in runs() if run.data.tags.get("lmmodel.stage") == "pretrain"]
+    assert candidate.data.tags["mlflow.note.content"].endswith(page)
 
 
 def test_a_candidate_that_only_a_nested_run_has_spoken_of_is_rebuilt_too(finished: Path, empty_database: Path) -> None:
