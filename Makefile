@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: run test test-slow check format lock schema peers browser servers screenshots clean
+.PHONY: run test test-slow check format lock schema peers browser servers scale screenshots clean
 .DEFAULT_GOAL := run
 
 # Exact versions from constraints.txt; the stamp makes this a matter of milliseconds once it is done.
@@ -60,6 +60,10 @@ browser: .venv/.installed
 # What the tests against servers take: one that speaks S3, and one of MLflow, beside Debian's PostgreSQL.
 servers: .venv/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,servers]'
+
+# What the tests of docs/scale.md take: Dagster's launchers for containers and pods. No daemon, no cluster.
+scale: .venv/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,scale]'
 
 screenshots: browser
 	@PATH="$(CURDIR)/$(BIN):$$PATH" LMMODEL_SCREENSHOTS=docs python -m pytest -m slow tests/browser

@@ -1,13 +1,15 @@
 """This project in Dagster: eight assets and their checks. ``dagster dev`` finds it.
 
 Everything but the checks follows from ``dvc.yaml``. One stage runs at a time in a run: all of them use every core, and
-a process of its own for each would cost 3 s. The job `everything` runs branches side by side all the same.
+a process of its own for each would cost 3 s. The job `everything` runs branches side by side all the same, and
+LMMODEL_EXECUTOR names another executor (docs/scale.md).
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from functools import cached_property
 from itertools import islice
@@ -159,5 +161,5 @@ defs = dg.Definitions(
     ],
     schedules=[dg.ScheduleDefinition(name="every_night", cron_schedule="0 3 * * *", target=dg.AssetSelection.all())],
     jobs=[assets.in_parallel(), variant.job(Path(), TRANSLATOR)],
-    executor=dg.in_process_executor,
+    executor=assets.executor(os.environ.get("LMMODEL_EXECUTOR")),
 )

@@ -16,7 +16,7 @@ from tests.project import Project
 
 MATERIALIZE = ("dagster", "asset", "materialize", "--select", STAGE, "-m", "pipelines.definitions")
 DOORS = {"dvc repro": ("dvc", "repro", STAGE), "Dagster": (sys.executable, "-m", *MATERIALIZE)}
-WITHIN_SECONDS = 120
+WITHIN_SECONDS = 600
 LOOK_SECONDS = 0.02
 
 

@@ -7,6 +7,7 @@ edits and reverts in a terminal and in Dagster are told apart by content, never 
 import os
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,20 @@ def load(root: str | os.PathLike[str], translator: Translator | None = None) -> 
 def in_parallel(name: str = "everything") -> Any:
     """A job of all assets that runs branches of the graph side by side: each stage in a process of its own."""
     return dg.define_asset_job(name, dg.AssetSelection.all(), executor_def=dg.multiprocess_executor)
+
+
+def executor(named: str | None) -> dg.ExecutorDefinition:
+    """What runs the steps of a run: one process, or what `named` says: ``dagster_k8s:k8s_job_executor``.
+
+    A name that leads nowhere fails the loading of the definitions, with what it was.
+    """
+    if not named:
+        return dg.in_process_executor
+    module, _, attribute = named.partition(":")
+    found = getattr(import_module(module), attribute)
+    if not isinstance(found, dg.ExecutorDefinition):
+        raise TypeError(f"{named} is no executor of Dagster's, but {type(found).__name__}")
+    return found
 
 
 def results(

@@ -117,6 +117,17 @@ class Page:
         asked = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
         return str(self.ask(asked, id=run)["runOrError"]["status"])
 
+    def tags(self, run: str) -> dict[str, str]:
+        """Of a run."""
+        asked = "query($id: ID!) { runOrError(runId: $id) { ... on Run { tags { key value } } } }"
+        return {tag["key"]: tag["value"] for tag in self.ask(asked, id=run)["runOrError"]["tags"]}
+
+    def started_again(self, run: str) -> list[str]:
+        """How the runs stand that Dagster started in place of one that failed."""
+        asked = "query($it: RunsFilter!) { runsOrError(filter: $it) { ... on Runs { results { status } } } }"
+        it = {"tags": [{"key": "dagster/parent_run_id", "value": run}]}
+        return [str(one["status"]) for one in self.ask(asked, it=it)["runsOrError"]["results"]]
+
 
 @contextmanager
 def served(toy: Toy) -> Iterator[Page]:
