@@ -15,6 +15,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
+from lmmodel.architecture.count import part_of
 from lmmodel.architecture.declaration import Declaration
 from lmmodel.architecture.model import build
 
@@ -126,8 +127,8 @@ def in_proportion(design: Any, *, width: int, heads: int) -> Any:
     return found
 
 
-def parameters(declaration: Declaration) -> int:
-    """Of the declared model, from one layer of each sort."""
+def parameters(declaration: Declaration, *, inner: bool = False) -> int:
+    """Of the declared model, from one layer of each sort; `inner`: without the tables of tokens, in and out."""
     often = Counter(layer.model_dump_json() for layer in declaration.layers)
     sorts = {layer.model_dump_json(): layer for layer in reversed(declaration.layers)}
     sorts = dict(reversed(sorts.items()))  # the last layer last: what predicts further tokens is like it
@@ -135,6 +136,8 @@ def parameters(declaration: Declaration) -> int:
     times = [often[key] for key in sorts]
     total = 0
     for name, parameter in build(small, device="meta").named_parameters():
+        if inner and part_of(name) in ("embedding", "head"):
+            continue
         words = name.split(".")
         total += parameter.numel() * (times[int(words[1])] if words[0] == "layers" else 1)
     return total

@@ -12,19 +12,22 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmmodel.architecture.declaration import Declaration
 from lmmodel.architecture.resolve import designs, published, resolve
 from lmmodel.params.document import Document, read
 from lmmodel.params.refusal import Refusal, suggestion
 from pipelines import design as stage
-from pipelines import fitting, pace, parameters, planning, wording
+from pipelines import dial, fitting, pace, parameters, planning, wording
 from pipelines.contrast import contrasted
 from pipelines.drawing import Counts, drawn
 from pipelines.foreseen import Foreseen, foreseen, taught
 from pipelines.parameters import Parameters
 from pipelines.sizing import Sizing
+
+if TYPE_CHECKING:
+    from lmmodel.learning.plan import Plan
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,21 +42,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fit",
         metavar="BUDGET",
-        help="'24 GB' or '100M parameters': the size that fills it, as a file in experiments/",
+        help="'24 GB', '100M parameters' or '10 minutes': the size that fills it, and how to train it by published "
+        "rules, as a file in experiments/; 'this size': only how to train it",
+    )
+    parser.add_argument(
+        "--with",
+        action="append",
+        dest="overrides",
+        default=[],
+        metavar="KEY=VALUE",
+        help="with --fit: a value of your own, as pretrain.batch_tokens=4096; what follows from it follows",
     )
     parser.add_argument("--measure", action="store_true", help="time this machine anew first, up to half a minute")
     parser.add_argument("--json", action="store_true", help="the declaration and its counts as data")
 
 
 def show(told: argparse.Namespace) -> None:
-    """Print the drawing, or the data; with --fit write a design of another size first."""
+    """Print the drawing, or the data; with --fit write a design of another size instead."""
     given = chosen(told.design, published_size=told.published)
+    if told.overrides and not told.fit:
+        raise Refusal("lmmodel design: --with says what --fit is not to find; elsewhere change params.yaml")
     if told.fit:
-        fit = fitting.Fit(given, told.design, fitting.Budget.parse(told.fit))
-        if fit.budget.unit == "bytes":
-            print("going through training steps of some sizes, which takes about a minute", file=sys.stderr)
-        path, found = fitting.write(fit, told.design)
-        print("\n".join(fitting.page(path, fit, found)))
+        _fit(told, given)
         return
     if told.against:
         other = chosen(told.against, published_size=False)
@@ -70,8 +80,7 @@ def show(told: argparse.Namespace) -> None:
         print("\n".join([*drawn(given.declaration, counts), ""]), flush=True)
     plan = planning.decided(given, counts)
     if told.measure:
-        print("timing steps of a few small designs on this machine, up to half a minute", file=sys.stderr)
-        pace.measured(plan, given.sections["pretrain"])
+        _measured(plan, given)
     view, tuned = foreseen(given, plan), taught(given, plan.device)
     rows = planning.rows(given, counts, view, plan)
     if told.json:
@@ -79,6 +88,23 @@ def show(told: argparse.Namespace) -> None:
         return
     print("\n".join([*planning.costs(given, counts, view, tuned), "", *planning.by_context(given, view), ""]))
     print("\n".join([*planning.table(rows, plan), *planning.known_run(given, counts)]))
+
+
+def _fit(told: argparse.Namespace, given: Parameters) -> None:
+    budget = fitting.Budget.parse(told.fit)
+    fit = fitting.Fit(given, told.design, budget, told=dial.overrides(told.overrides))
+    if budget.unit in ("bytes", "seconds"):
+        print("going through training steps of some sizes, which takes about a minute", file=sys.stderr)
+    if told.measure:
+        counts = stage.judged(given.declaration, smaller=_checked(told.design, given, is_published=False))
+        _measured(planning.decided(given, counts), given)
+    path, found = fitting.write(fit, told.design)
+    print("\n".join(fitting.page(path, fit, found)))
+
+
+def _measured(plan: Plan, given: Parameters) -> None:
+    print("timing steps of a few small designs on this machine, up to half a minute", file=sys.stderr)
+    pace.measured(plan, given.sections["pretrain"])
 
 
 def _checked(name: str | None, given: Parameters, *, is_published: bool) -> Declaration | None:

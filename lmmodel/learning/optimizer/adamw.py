@@ -29,6 +29,7 @@ class Optimizer:
     """One optimizer over all roles: `parts` are torch's, whose groups hold every parameter exactly once."""
 
     piecemeal: ClassVar[frozenset[str]] = frozenset({"matrix", "embedding", "vector"})
+    adamw_rates: ClassVar[tuple[str, ...]] = ("learning_rate",)
 
     def __init__(
         self, options: Options, parameters: Mapping[str, Sequence[nn.Parameter]], *, dtype: torch.dtype

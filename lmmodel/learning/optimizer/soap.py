@@ -39,6 +39,7 @@ class Optimizer:
     """Two optimizers: `parts` are torch's, whose groups hold every parameter exactly once."""
 
     piecemeal: ClassVar[frozenset[str]] = frozenset({"embedding", "vector"})
+    adamw_rates: ClassVar[tuple[str, ...]] = ("learning_rate", "adamw_learning_rate")
 
     def __init__(
         self, options: Options, parameters: Mapping[str, Sequence[nn.Parameter]], *, dtype: torch.dtype
