@@ -65,7 +65,7 @@ DESIGN = {
 }
 MUON = {"kind": "muon", "learning_rate": 0.02, "adamw_learning_rate": 0.01}
 QUICK = {**MUON, "weight_decay": 0.0, "adamw_weight_decay": 0.0}
-STEADY = {**MUON, "weight_decay": 0.1, "adamw_weight_decay": 0.3}
+STEADY = {**MUON, "weight_decay": 0.15, "adamw_weight_decay": 0.6}
 
 
 def sized(depth: int, *, context: int, ngrams: list[int], width: int = 128, heads: int = 4) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def sized(depth: int, *, context: int, ngrams: list[int], width: int = 128, head
 
 RECIPES = {
     "short": Recipe(sized(1, context=64, ngrams=[2048, 2300]), 1024, QUICK, validations=1),
-    "small": Recipe(sized(2, context=128, ngrams=[1024, 2048]), 2048, STEADY, apart=True),
+    "small": Recipe(sized(1, context=128, ngrams=[1024, 3500]), 2048, STEADY, apart=True),
     "large": Recipe(
         sized(6, context=256, ngrams=[2048, 8192], width=384, heads=6),
         16_384,
