@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from lmmodel.learning.decay import Memory
 from lmmodel.learning.families import METHOD, OPTIMIZER, SCHEDULE
 from lmmodel.params.kinds import Chosen, choice
-from lmmodel.params.settings import Count, Fraction, Positive, Settings, exactly_one
+from lmmodel.params.settings import Count, Fraction, Positive, Real, Settings, exactly_one
 
 Precision = Literal["auto", "float32", "bfloat16"]
 """What a step computes in. bfloat16 keeps the weights that are updated in float32."""
+
+
+Share = Annotated[Real, Field(gt=0, lt=1)]
 
 
 class Budget(Settings):
@@ -75,7 +78,8 @@ class _Training(Settings):
     """What both trainings can be told. The norm of the gradients is held to `clip`; none: they stay as they are.
 
     batch_warmup: smaller batches, and so more updates, at first; none: all are of one size. ema: weights that are an
-    average of those on the way are validated and kept. early_stopping: none trains to the end.
+    average of those on the way are validated and kept. early_stopping: none trains to the end. dropout: the share of
+    the numbers that is left out at random of what each part of a layer adds, for text that is seen many times.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -87,6 +91,7 @@ class _Training(Settings):
     precision: Precision = "auto"
     ema: Ema | None = None
     early_stopping: EarlyStopping | None = None
+    dropout: Share | None = None
 
     def sequences(self, context: int) -> int:
         """Rows of a batch, of `context` tokens each; ValueError where `batch_tokens` is not a whole number of them."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +28,7 @@ from lmmodel.architecture.roles import roles
 from lmmodel.learning import machine, saving, validation
 from lmmodel.learning.blame import blamed
 from lmmodel.learning.crew import ALONE, Crew
+from lmmodel.learning.dropout import Dropout
 from lmmodel.learning.health import Health
 from lmmodel.learning.judged import Judged, best
 from lmmodel.learning.loss import Batch, Losses
@@ -84,6 +85,7 @@ class Training:
             self.model, self.weights, self.update, ema=section.ema, early_stopping=section.early_stopping
         )
         self.health = Health(self.model, self.weights.masters, crew=crew if plan.sharded else ALONE)
+        self.dropout = Dropout(self.model, section.dropout)
         self._forward: Callable[[Batch], Losses] = self.objective
         self.step = 0
         self.rows: list[dict[str, float]] = []
@@ -91,8 +93,9 @@ class Training:
 
     def run(self) -> Iterator[Report]:
         """Train from where it stands to the end of the plan; the model is left in float32."""
-        again = recomputed(self.model, wanted=self.plan.recomputed)
-        with self.states.held(), machine.determined(self.plan.device, self.plan.threads), again, listening() as stop:
+        again, dropout = recomputed(self.model, wanted=self.plan.recomputed), self.dropout.at_work()
+        alike = machine.determined(self.plan.device, self.plan.threads)
+        with self.states.held(), alike, again, dropout, listening() as stop:
             if self.crew.first:
                 keep(self.plan, self.scratch)
             self._resume()
@@ -117,9 +120,11 @@ class Training:
                 yield Said(f"stops after step {self.step:,}: no validation was better than that of step {self.kept:,}")
             self.judged.settle()
 
-    def judging(self) -> AbstractContextManager[None]:
-        """Inside, the model computes with the weights that it is judged by."""
-        return self.weights.at(self.judged.values())
+    @contextmanager
+    def judging(self) -> Iterator[None]:
+        """Inside, the model computes with the weights that it is judged by, and with all of them."""
+        with self.weights.at(self.judged.values()), self.dropout.resting():
+            yield
 
     @property
     def done(self) -> bool:
