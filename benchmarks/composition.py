@@ -3,6 +3,7 @@
 python -m benchmarks.composition              6 layers, width 384, context 256: ratios of composed to written
 python -m benchmarks.composition --compiled   the same through torch.compile
 python -m benchmarks.composition --json       the same as data
+python -m benchmarks.composition llama3       of one design alone
 
 1.00 is no cost. Both have the same weights and see the same tokens; a test holds that their logits are equal.
 --busy counts the processor's seconds instead of the clock's, with one thread (OMP_NUM_THREADS=1): for a machine that
@@ -15,7 +16,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -35,26 +36,33 @@ WRITTEN: dict[str, type[nn.Module]] = {"gpt2": WrittenGpt2, "llama3": WrittenLla
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("designs", nargs="*", metavar="DESIGN", help=f"of {', '.join(WRITTEN)}; all where none is told")
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--busy", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--pairs", type=int, default=PAIRS)
     told = parser.parse_args()
+    if unknown := sorted(set(told.designs) - set(WRITTEN)):
+        parser.error(f"'{unknown[0]}' is not one of {', '.join(WRITTEN)}")
     clock = time.process_time if told.busy else time.perf_counter
     figures = {}
-    for design in WRITTEN:
-        for dtype in (torch.float32, torch.bfloat16):
-            sides = pair(design, dtype)
-            if told.compiled:
-                sides = tuple(torch.compile(side, dynamic=False) for side in sides)  # type: ignore[assignment]
-            figures[f"{design}, {str(dtype).removeprefix('torch.')}"] = ratio(*sides, pairs=told.pairs, clock=clock)
+    if not told.json:
+        print(f"{'composed / written':24}{'ratio':>8}{'middle half':>16}{'composed':>12}", flush=True)
+    for name, sides in _pairs(told.designs or list(WRITTEN)):
+        if told.compiled:
+            sides = tuple(torch.compile(side, dynamic=False) for side in sides)  # type: ignore[assignment]
+        figures[name] = one = ratio(*sides, pairs=told.pairs, clock=clock)
+        spread = f"{one['low']:.3f} to {one['high']:.3f}"
+        if not told.json:
+            print(f"{name:24}{one['ratio']:8.3f}{spread:>16}{1000 * one['composed_seconds']:9.0f} ms", flush=True)
     if told.json:
         print(json.dumps(figures, indent=1))
-        return
-    print(f"{'composed / written':24}{'ratio':>8}{'middle half':>16}{'composed':>12}")
-    for name, one in figures.items():
-        spread = f"{one['low']:.3f} to {one['high']:.3f}"
-        print(f"{name:24}{one['ratio']:8.3f}{spread:>16}{1000 * one['composed_seconds']:9.0f} ms")
+
+
+def _pairs(designs: Sequence[str]) -> Iterator[tuple[str, tuple[nn.Module, nn.Module]]]:
+    for design in designs:
+        for dtype in (torch.float32, torch.bfloat16):
+            yield f"{design}, {str(dtype).removeprefix('torch.')}", pair(design, dtype)
 
 
 def pair(design: str, dtype: torch.dtype, **sizes: int) -> tuple[nn.Module, nn.Module]:
