@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lmmodel.learning import rules
 from pipelines import hardware, pace, paths, record, standing, timings, wording
 from pipelines.drawing import Counts
 from pipelines.foreseen import Foreseen
@@ -15,9 +16,6 @@ from pipelines.parameters import Parameters
 if TYPE_CHECKING:
     from lmmodel.learning.outlook import Outlook, Rates
     from lmmodel.learning.plan import Plan, Work
-
-_TOKENS_PER_PARAMETER = 20
-"""Hoffmann and others, 2022, "Training Compute-Optimal Large Language Models" (Chinchilla)."""
 
 _CONTEXTS = (0.25, 1, 4, 16)  # of the declared one
 
@@ -48,8 +46,8 @@ def costs(given: Parameters, counts: Counts, view: Foreseen, taught: Foreseen | 
     training = counts["training_flops_per_token"]
     budget = budget_tokens(given, counts)
     spent = f"budget {wording.short(budget)} tokens = {wording.flops(budget * training)}; " if budget else ""
-    advice = wording.short(_TOKENS_PER_PARAMETER * counts["parameters"])
-    source = f"{_TOKENS_PER_PARAMETER} tokens a parameter (Hoffmann and others, 2022) would be {advice}"
+    advice = wording.short(rules.tokens(counts["parameters"]))
+    source = f"{rules.TOKENS_PER_PARAMETER} tokens a parameter (Hoffmann and others, 2022) would be {advice}"
     forward, backward = counts["flops_per_token"], training - counts["flops_per_token"]
     yield from _cost(
         "to train",
