@@ -40,7 +40,7 @@ def test_flops_at_another_context_are_those_of_a_model_with_that_context() -> No
 @pytest.mark.usefixtures("tiny")
 def test_what_was_foreseen_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     *_, first, plan = looked_at()
-    monkeypatch.setattr("pipelines.foreseen._found", lambda *_: pytest.fail("looked again"))
+    monkeypatch.setattr("pipelines.foreseen._steps", lambda *_: pytest.fail("looked again"))
     assert foreseen(looked_at()[0], plan) == first
     changed = design.chosen("gpt2", published_size=False)
     with pytest.raises(pytest.fail.Exception):
