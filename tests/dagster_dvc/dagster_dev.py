@@ -59,10 +59,11 @@ class Page:
     """What its page asks of `dagster dev`."""
 
     port: int
+    pause_seconds: float = 0.5
 
     def ask(self, query: str, **variables: Any) -> Any:
         """A question in GraphQL. Takes its time: what is asked without a pause keeps two cores from all else."""
-        time.sleep(0.5)
+        time.sleep(self.pause_seconds)
         body = json.dumps({"query": query, "variables": variables}).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/graphql", body, headers)
