@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lmmodel import folder
-from lmmodel.learning.saving import states
 from lmmodel.params.refusal import Refusal
 from pipelines import design, paths, record, standing, timings
 from pipelines.dagster_dvc import graph
@@ -82,7 +81,7 @@ class _Teller:
         if verdict.action == "run" and (scratch := self._scratch(verdict)):
             if scratch.finished:
                 return Step(verdict.stage, "resumed", (*why, "finished before; it is only put in its place"))
-            if begun := states(scratch.state):
+            if begun := _states(scratch):
                 return Step(verdict.stage, "resumed", why, at_step=int(begun[-1].name.rpartition("-")[2]), seconds=took)
         return Step(verdict.stage, verdict.action, why, verdict.unless, seconds=took)
 
@@ -148,6 +147,15 @@ class _Teller:
                 continue
             if content is not None:
                 yield str(path), hashlib.sha256(content).hexdigest()
+
+
+def _states(scratch: Scratch) -> list[Path]:
+    """What was saved of a training, in order; torch, which takes longer than all else here, only where there is any."""
+    if not scratch.state.is_dir():
+        return []
+    from lmmodel.learning.saving import states
+
+    return list(states(scratch.state))
 
 
 _HARMED = {

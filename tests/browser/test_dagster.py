@@ -58,12 +58,15 @@ def test_everything_is_made_checked_and_shown_and_a_change_marks_what_it_touches
         until(lambda: set(checked(page).values()) == {"SUCCEEDED"}, "all checks to have passed", 60)
         assert {name.partition(".")[0] for name in checked(page)} == set(STAGES) - {"design"}
         assert unsynced(page) == set()
+        page.set_viewport_size({"width": 2000, "height": 900})  # in which the boxes have room for their checks
         page.goto(f"{address}/asset-groups")
         page.wait_for_timeout(5000)  # the graph is drawn on a canvas: nothing in the page says when
         keep("dagster-graph")
+        page.set_viewport_size({"width": 1400, "height": 800})
         page.goto(f"{address}/assets/pretrain")
         page.get_by_text("[Show Markdown]").first.click()
         page.locator("img[src^='data:image/png']").wait_for()
+        page.wait_for_timeout(2000)  # the dialog fades in
         keep("dagster-curve")
         project.edit("params.yaml", "examples_per_task: 4", "examples_per_task: 3")
         until(lambda: unsynced(page) == {"design", "evaluate"}, "design and evaluate to be unsynced", 120)

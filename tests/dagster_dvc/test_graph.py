@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -106,3 +107,12 @@ def test_paths_overlap_by_whole_names() -> None:
     assert overlaps("models/design", "models/design/pretrain.json")
     assert overlaps("models/design/pretrain.json", "models")
     assert not overlaps("models/design", "models/design.json")
+
+
+def test_hints_and_descriptions_make_nothing_run_again(tmp_path: Path) -> None:
+    """So they are the place for what only Dagster reads."""
+    toy = Toy.make(tmp_path)
+    toy.dvc("repro")
+    toy.edit("dvc.yaml", "group: learning, kinds: [python]", "group: other")
+    toy.edit("dvc.yaml", "desc: Learns", "desc: Learns something")
+    assert json.loads(toy.dvc("status", "--json")) == {}

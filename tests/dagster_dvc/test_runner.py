@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipelines.dagster_dvc import runner
+from pipelines.dagster_dvc import graph, runner
 from tests.dagster_dvc.toy import Toy, environment
 
 STARTER = """
@@ -191,6 +191,20 @@ def test_the_same_stage_from_two_doors_runs_once(tmp_path: Path) -> None:
     assert process.wait() == 0
     assert lines[-1] == "unchanged"
     assert len(toy.pids) == 1
+
+
+@pytest.mark.slow
+def test_a_lock_that_somebody_holds_as_the_stage_ends_is_waited_for(tmp_path: Path) -> None:
+    """By itself dvc gives up after 3 s, and a training that is done would have failed."""
+    toy = Toy.slow(tmp_path)
+    process = starter(toy)
+    with graph.opened(toy.root) as project, project.lock:
+        toy.write({"go": ""})
+        until(lambda: (toy.root / "slow.txt").exists())
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(5)
+    assert process.wait() == 0
+    assert "slow.txt" in toy.lock
 
 
 def test_stages_that_share_nothing_run_side_by_side(tmp_path: Path) -> None:

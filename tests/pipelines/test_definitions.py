@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.antlr_asset_selection.antlr_asset_selection import AntlrAssetSelectionParser
 
 from lmmodel import folder
 from lmmodel.text import documents, tokenizer
@@ -39,6 +40,28 @@ def test_a_person_sees_eight_assets_in_the_order_of_the_pipeline() -> None:
         "finetune": {"pretrain", "dialogues"},
         "evaluate": {"pretrain", "finetune", "corpus", "dialogues"},
     }
+
+
+@pytest.mark.parametrize(
+    ("selection", "chosen"),
+    [
+        ('+key:"shards"', {"corpus", "tokenizer", "shards"}),
+        ('+key:"shards" and not key:"corpus"', {"tokenizer", "shards"}),
+        ('key:"shards"+1', {"shards", "pretrain"}),
+    ],
+)
+def test_selections_are_understood(selection: str, chosen: set[str]) -> None:
+    """Their grammar takes another antlr than the one that dvc's stable dependencies bring."""
+    found = AntlrAssetSelectionParser(selection).asset_selection.resolve(definitions.defs.resolve_asset_graph())
+    assert {key.to_user_string() for key in found} == chosen
+
+
+def test_every_output_is_cached_and_none_persists() -> None:
+    """Either would switch dvc's run cache off for its stage, and a clone that pulled would make it again."""
+    with graph.opened(TREE) as project:
+        outputs = [out for stage in project.repo.index.stages for out in stage.outs]
+        assert len(outputs) > len(STAGES)
+        assert all(out.use_cache and not out.persist for out in outputs)
 
 
 def test_every_asset_but_design_is_checked() -> None:

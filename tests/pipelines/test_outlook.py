@@ -7,6 +7,8 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 from lmmodel import folder
 from pipelines import design, outlook, parameters, paths, record
 from pipelines.scratch import Scratch
-from tests.project import Project, until
+from tests.project import TREE, Project, until
 
 ACTIONS = {"unchanged": {"unchanged"}, "restored": {"restored"}, "run": {"run"}, "resumed": {"run"}}
 EDITS = [
@@ -44,6 +46,13 @@ def agree(project: Project) -> set[str]:
         became = "run" if stage in ran.stages else "restored" if stage in ran.restored else "unchanged"
         assert became in ACTIONS.get(entry["action"], {"run", "restored", "unchanged"}), (stage, entry, ran.output)
     return {entry["action"] for entry in plan.values()}
+
+
+def test_planning_takes_no_torch() -> None:
+    """Its import alone takes longer than `lmmodel plan` may."""
+    program = "import sys; from pipelines.pages import plan; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=TREE, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 @pytest.mark.slow
