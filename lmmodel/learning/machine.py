@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,23 +75,34 @@ def record(device: str) -> dict[str, str]:
 
 
 @contextmanager
-def determined(device: str, threads: int) -> Iterator[None]:
-    """Inside, the same computation gives the same bits; what was set before is put back.
+def determined(device: str, threads: int, *, compiled: bool = False) -> Iterator[None]:
+    """Inside, the same computation gives the same bits, `compiled` or not; what was set before is put back.
 
     Without it compiled training on a CPU gave five results in six runs: the embedding's backward adds atomically. On a
     GPU an operation that has no such form only warns.
     """
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    compiled = compiled or "torch._inductor" in sys.modules
     deterministic: Any = torch.utils.deterministic
     filled = deterministic.fill_uninitialized_memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
+    _strict(2 if device == "cpu" else 1, compiled=compiled)
     deterministic.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1], warn_only=warned)
+        _strict(before[1], compiled=compiled)
         deterministic.fill_uninitialized_memory = filled
+
+
+def _strict(mode: int, *, compiled: bool) -> None:
+    """What gives other bits each time is let pass (0), warned of (1), refused (2).
+
+    torch 2.13 tells its compiler too, and loads it to do so: two seconds that a step which is not compiled can do without.
+    """
+    if compiled:
+        torch.use_deterministic_algorithms(mode > 0, warn_only=mode == 1)
+    else:
+        torch.set_deterministic_debug_mode(mode)

@@ -94,8 +94,8 @@ class Training:
     def run(self) -> Iterator[Report]:
         """Train from where it stands to the end of the plan; the model is left in float32."""
         again, dropout = recomputed(self.model, wanted=self.plan.recomputed), self.dropout.at_work()
-        alike = machine.determined(self.plan.device, self.plan.threads)
-        with self.states.held(), alike, again, dropout, listening() as stop:
+        exact = machine.determined(self.plan.device, self.plan.threads, compiled=self.plan.compiled)
+        with self.states.held(), exact, again, dropout, listening() as stop:
             if self.crew.first:
                 keep(self.plan, self.scratch)
             self._resume()
@@ -246,8 +246,8 @@ class Training:
         tally = validation.Tally(self.byte_lengths_V)
         health: dict[str, float] = {}
         with self.judging():
-            held_out = self.batches.validation(self.section.validation.tokens)
-            for batch in self.crew.turns(validation.filled(held_out, self._rows())):
+            held_out, rows = self.batches.validation(self.section.validation.tokens), self.plan.micro_sequences
+            for batch in self.crew.turns(validation.filled(held_out, min(rows, self.plan.sequences))):
                 part = on_device(batch, self.plan.device)
                 tally.add(batch, float(self._forward(part).nats))
                 health = health or self.health.probe(part.tokens_BT, part.documents_BT)
@@ -266,9 +266,6 @@ class Training:
         self.judged.note(self.rows)
         self._sums = {"nats": 0.0, "tokens": 0.0}
         return Validated(self.step, done, train, *score, health)
-
-    def _rows(self) -> int:
-        return min(self.plan.micro_sequences, self.plan.sequences)
 
     # --- what is kept on the way
 

@@ -11,6 +11,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from lmmodel.architecture.roles import Role
 from lmmodel.learning.families import OPTIMIZER, SCHEDULE
+from lmmodel.learning.uncompiled import without_compiler
 from lmmodel.params.kinds import Chosen
 
 
@@ -30,7 +31,8 @@ class Update:
         self.parameters, self.clip = dict(parameters), clip
         by_role = {role: [p for name, p in parameters.items() if roles[name] == role] for role in get_args(Role)}
         kind = OPTIMIZER.load(optimizer.kind, optimizer.file)
-        self.parts: tuple[torch.optim.Optimizer, ...] = kind(optimizer.options, by_role, dtype=dtype).parts
+        with without_compiler():
+            self.parts: tuple[torch.optim.Optimizer, ...] = kind(optimizer.options, by_role, dtype=dtype).parts
         self._schedule, self._schedule_options = SCHEDULE.load(schedule.kind, schedule.file), schedule.options
         self._peaks = [[group["lr"] for group in part.param_groups] for part in self.parts]
 
@@ -50,7 +52,8 @@ class Update:
         for part, peaks in zip(self.parts, self._peaks, strict=True):
             for group, peak in zip(part.param_groups, peaks, strict=True):
                 group["lr"] = peak * rate
-            part.step()
+            with without_compiler():
+                part.step()
 
     def averaged(self) -> dict[str, Tensor]:
         """The values to be judged by, where an optimizer's are not the ones that gradients are taken at."""
