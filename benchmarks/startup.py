@@ -44,9 +44,8 @@ def main() -> None:
     if told.json:
         print(json.dumps(figures, indent=1))
         return
-    print(
-        f"to the end of the first step: {figures['seconds']:.2f} s, of the processor {figures['processor_seconds']:.2f} s"
-    )
+    wall, processor = figures["seconds"], figures["processor_seconds"]
+    print(f"to the end of the first step: {wall:.2f} s, of the processor {processor:.2f} s")
 
 
 def prepare(folder: Path) -> None:

@@ -100,7 +100,7 @@ def determined(device: str, threads: int, *, compiled: bool = False) -> Iterator
 def _strict(mode: int, *, compiled: bool) -> None:
     """What gives other bits each time is let pass (0), warned of (1), refused (2).
 
-    torch 2.13 tells its compiler too, and loads it to do so: two seconds that a step which is not compiled can do without.
+    torch 2.13 tells its compiler too, and loads it to do so: two seconds that a step can do without, if not compiled.
     """
     if compiled:
         torch.use_deterministic_algorithms(mode > 0, warn_only=mode == 1)
