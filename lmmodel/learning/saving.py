@@ -68,7 +68,8 @@ class SharedStates(States):
         pieces = self.weights.pieces(tensors)
         if not self.crew.first:
             if (partial := self.crew.told(None)) is not None:
-                dcp.write(partial, pieces, self.crew)
+                with _room(self.scratch, step):
+                    dcp.write(partial, pieces, self.crew)
         elif _place(self.scratch, step).is_dir():
             self.crew.told(None)
         else:
@@ -138,12 +139,23 @@ def _written(scratch: Path, step: int, facts: dict[str, Any]) -> Iterator[Path]:
     partial = scratch / _PARTIAL
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        folder.seal(partial, {"facts": facts})
-        folder.flush(partial)
-    except OSError as error:
+        with _room(scratch, step):
+            partial.mkdir(parents=True)
+            yield partial
+            folder.seal(partial, {"facts": facts})
+            folder.flush(partial)
+    except (OSError, Refusal):
         shutil.rmtree(partial, ignore_errors=True)  # a full disk has better uses for it
+        raise
+    folder.move(partial, _place(scratch, step))
+
+
+@contextmanager
+def _room(scratch: Path, step: int) -> Iterator[None]:
+    """Inside, the state after `step` is written; a Refusal where there is no room for it."""
+    try:
+        yield
+    except OSError as error:
         if error.errno not in folder.NO_ROOM:
             raise
         before = states(scratch)
@@ -151,7 +163,6 @@ def _written(scratch: Path, step: int, facts: dict[str, Any]) -> Iterator[Path]:
         raise Refusal(
             f"{scratch}: the disk is full: there is no room for the state after step {step:,}; {last}"
         ) from None
-    folder.move(partial, _place(scratch, step))
 
 
 def _write(place: Path, tensors: dict[str, Tensor]) -> None:

@@ -89,6 +89,31 @@ def test_when_one_is_killed_none_is_left_and_pieces_go_on_later(tmp_path: Path) 
 
 
 @pytest.mark.slow
+def test_a_full_disk_is_told_in_a_line_and_leaves_no_part_of_a_state(tmp_path: Path) -> None:
+    """No file may be larger than 8 kB, which is what a full disk looks like to who writes one."""
+    given = command(tmp_path / "run", 2, "5", "dense", *sharded())
+    done = run("sh", "-c", 'ulimit -f 16; exec "$0" "$@"', *given)
+    assert done.returncode == 1
+    assert "the disk is full: there is no room for the state after step 1; none was kept before it" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["lock", "plan.json"]
+
+
+@pytest.mark.slow
+def test_a_flipped_byte_in_one_part_is_refused_by_name(tmp_path: Path) -> None:
+    told(run(*command(tmp_path / "run", 2, "3", "dense", *sharded())))
+    place, _ = saving.newest(tmp_path / "run") or (Path(), {})
+    part = place / "__1_0.distcp"
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    done = run(*command(tmp_path / "run", 2, "4", "dense", *sharded()))
+    assert done.returncode == 1
+    assert f"{part}: its content is not what" in done.stderr
+    assert f"Remove {place}" in done.stderr
+
+
+@pytest.mark.slow
 def test_twice_the_same_pieces_give_the_same_bytes(tmp_path: Path) -> None:
     for name in "ab":
         told(run(*command(tmp_path / name, 2, "4", "experts", *sharded())))
