@@ -81,9 +81,8 @@ class Training:
             clip=section.clip,
             dtype=self.weights.dtype,
         )
-        self.judged = Judged(
-            self.model, self.weights, self.update, ema=section.ema, early_stopping=section.early_stopping
-        )
+        ema, stopping = section.ema, section.early_stopping
+        self.judged = Judged(self.model, self.weights, self.update, ema=ema, early_stopping=stopping)
         self.health = Health(self.model, self.weights.masters, crew=crew if plan.sharded else ALONE)
         self.dropout = Dropout(self.model, section.dropout)
         self._forward: Callable[[Batch], Losses] = self.objective
@@ -252,8 +251,8 @@ class Training:
                 tally.add(batch, float(self._forward(part).nats))
                 health = health or self.health.probe(part.tokens_BT, part.documents_BT)
         tally.nats, tally.tokens, tally.bytes = self.crew.totals(tally.nats, tally.tokens, tally.bytes)
-        score, train = tally.score(), self._sums["nats"] / self._sums["tokens"]
-        done = self.plan.tokens_before(self.step)
+        score, done = tally.score(), self.plan.tokens_before(self.step)
+        train = self._sums["nats"] / self._sums["tokens"]
         self.rows.append(
             {
                 "step": self.step,
