@@ -20,6 +20,7 @@ GIVEN = {"training FLOPs": "pretrain.flops", "parameters": "pretrain.parameters"
 
 EQUAL_WITHIN = 0.01
 _LESS_IS_BETTER = ("bits_per_byte", "loss", "perplexity")
+_SHARES = ("acc", "exact_match", "em", "f1")
 _WIDEST = 36
 
 Row = tuple[str, ...]
@@ -60,19 +61,24 @@ def given(results: list[Result]) -> list[Row]:
     rows = []
     for label, key in GIVEN.items():
         values = [one.numbers.get(key, 0.0) for one in results]
-        change = f"{_spread(values):.1%}".replace("%", " %")
+        change = f"{spread(values):.1%}".replace("%", " %")
         if len(values) == 2 and values[0]:
             change = f"{values[1] / values[0] - 1:+.1%}".replace("%", " %")
-        rows.append((label, *map(_amount, values), change, "yes" if _spread(values) <= EQUAL_WITHIN else "no"))
+        shown = (amount(key, value) for value in values)
+        rows.append((label, *shown, change, "yes" if spread(values) <= EQUAL_WITHIN else "no"))
     return rows
 
 
-def _spread(values: list[float]) -> float:
+def spread(values: list[float]) -> float:
+    """By how much the largest is more than the smallest, as a share of it."""
     return max(values) / min(values) - 1 if min(values) > 0 else float(max(values) > 0)
 
 
-def _amount(value: float) -> str:
-    return f"{value:,.0f}" if value < 1e7 else f"{value:.3e}"
+def amount(key: str, value: float) -> str:
+    """What was given, as one says it: `7,212,288` parameters, `2.40 M` tokens, `1.000e14` FLOPs."""
+    if key == GIVEN["tokens"]:
+        return wording.short(value)
+    return f"{value:.3e}".replace("e+", "e") if key == GIVEN["training FLOPs"] else f"{value:,.0f}"
 
 
 def outcomes(results: list[Result]) -> list[Row]:
@@ -92,8 +98,14 @@ def _of_models(task: str, metric: str) -> list[str]:
 
 def _outcome(label: str, key: str, values: list[float | None]) -> Row:
     known = [value for value in values if value is not None]
-    change = (f"{known[1] - known[0]:+.3f}",) if len(values) == len(known) == 2 else ("",)
-    return (label, *("-" if value is None else f"{value:.3f}" for value in values), *change)
+    change = _number(key, known[1] - known[0], "+") if key and len(values) == len(known) == 2 else ""
+    return (label, *("-" if key is None or value is None else _number(key, value) for value in values), change)
+
+
+def _number(metric: str, value: float, sign: str = "") -> str:
+    """`1.943`; of what is a share of all questions, `57.0 %`."""
+    share = metric.rpartition(".")[2].startswith(_SHARES)
+    return f"{100 * value:{sign}.1f} %" if share else f"{value:{sign}.3f}"
 
 
 def less_is_better(metric: str) -> bool:
@@ -132,27 +144,41 @@ def judged(groups: dict[str, list[Result]], *, baseline: str, metric: str) -> si
 
 
 def ranking(groups: dict[str, list[Result]], judgement: significance.Judgement, *, by: str, metric: str) -> list[Row]:
-    """A head and a row for each group, the best first."""
+    """A head and a row for each group, the best first; with a column of how many seeds, where not all have the same."""
     found = {one.name: one for one in judgement.against}
     baseline = next(name for name in groups if name not in found)
-    head = (by, "seeds", "parameters", "tokens", metric.rpartition(".")[2], f"against {_short(baseline)}", "verdict")
     means = {name: _mean(group, metric) for name, group in groups.items()}
-    order = sorted(groups, key=lambda name: means[name] if less_is_better(metric) else -means[name])
+    counted = ("seeds",) if shared_seeds(groups) is None else ()
+    head = (by, *counted, "parameters", "tokens", title(metric), f"against {_short(baseline)}", "verdict")
     rows = []
-    for name in order:
-        counts = [_amount(_mean(groups[name], GIVEN[key])) for key in ("parameters", "tokens")]
-        against = _interval(found[name]) if name in found else ("baseline", "")
-        rows.append((_short(name), str(len(groups[name])), *counts, f"{means[name]:.3f}", *against))
+    for name in sorted(groups, key=lambda name: means[name] if less_is_better(metric) else -means[name]):
+        seeds = (str(len(groups[name])),) if counted else ()
+        given = [amount(GIVEN[key], _mean(groups[name], GIVEN[key])) for key in ("parameters", "tokens")]
+        against = _interval(found[name], metric) if name in found else ("baseline", "")
+        rows.append((_short(name), *seeds, *given, _number(metric, means[name]), *against))
     return [head, *rows]
+
+
+def shared_seeds(groups: dict[str, list[Result]]) -> list[int] | None:
+    """The seeds that every group has; None where they are not the same ones."""
+    seeds = [sorted(one.seed for one in group) for group in groups.values()]
+    return seeds[0] if all(some == seeds[0] for some in seeds) else None
+
+
+def title(metric: str) -> str:
+    """What a metric is called above its column."""
+    return "bits per byte" if metric == METRIC else metric.rpartition(".")[2].replace("_", " ")
 
 
 def _mean(group: list[Result], key: str) -> float:
     return sum(one.numbers.get(key, 0.0) for one in group) / len(group)
 
 
-def _interval(one: significance.Against) -> tuple[str, str]:
-    told = f"{one.difference:+.3f}"
-    return (told if one.low is None else f"{told} [{one.low:+.3f}, {one.high:+.3f}]"), one.verdict
+def _interval(one: significance.Against, metric: str) -> tuple[str, str]:
+    told = _number(metric, one.difference, "+")
+    if one.low is None or one.high is None:
+        return told, one.verdict
+    return f"{told} [{_number(metric, one.low, '+')}, {_number(metric, one.high, '+')}]", one.verdict
 
 
 # --- forms

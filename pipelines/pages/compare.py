@@ -93,11 +93,21 @@ def _by(found: list[Result], told: argparse.Namespace) -> str:
         return json.dumps(_data(groups, judgement, baseline, told), indent=1)
     if told.format != "text":
         return comparing.written(rows, told.format)
-    flops = comparing.given(found)[0]
-    equal = f"Training FLOPs {'equal' if flops[-1] == 'yes' else 'not equal'} within 1 % (apart by {flops[-2]})."
-    count = f"{wording.several(len(found), 'result')}: {wording.several(len(groups), 'value')} of {told.by}."
-    notes = [f"{count} {equal}", "", *comparing.lines(rows, indent=2), ""]
-    return "\n".join([*notes, *wording.entry("", _footing(judgement, told.metric, len(groups)), at=2, indent=2)])
+    notes = [_heading(groups, told.by), "", *comparing.lines(rows, indent=2), ""]
+    return "\n".join([*notes, *wording.entry("", _footing(judgement, groups, told.metric), at=2, indent=2)])
+
+
+def _heading(groups: dict[str, list[Result]], by: str) -> str:
+    """How many there are, of which seeds, and whether they were given the same."""
+    flops = [one.numbers.get(comparing.GIVEN["training FLOPs"], 0.0) for group in groups.values() for one in group]
+    seeds = comparing.shared_seeds(groups)
+    of = f" x {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}" if seeds else ""
+    low, high = (comparing.amount(comparing.GIVEN["training FLOPs"], end) for end in (min(flops), max(flops)))
+    apart = f"{comparing.spread(flops):.1%}".replace("%", " %")
+    equal = f"Equal in training FLOPs: {low}, all within {apart}."
+    unequal = f"Not equal in training FLOPs: {low} to {high}, {apart} apart."
+    verdict = equal if comparing.spread(flops) <= comparing.EQUAL_WITHIN else unequal
+    return f"{wording.several(len(flops), 'result')}: {wording.several(len(groups), 'value')} of {by}{of}. {verdict}"
 
 
 def _baseline(groups: dict[str, list[Result]], told: argparse.Namespace) -> str:
@@ -110,16 +120,20 @@ def _baseline(groups: dict[str, list[Result]], told: argparse.Namespace) -> str:
     raise Refusal(f"--baseline {name}{head} the values of {told.by}: {', '.join(groups)}")
 
 
-def _footing(judgement: significance.Judgement, metric: str, groups: int) -> str:
-    """How the intervals were made, and what they cannot show."""
+def _footing(judgement: significance.Judgement, groups: dict[str, list[Result]], metric: str) -> str:
+    """How the intervals were made, what they cannot show, and where to go from there."""
     mean = f"Mean over seeds of {metric}."
+    further = "As a table: --format markdown, latex, csv, json. One result again: dvc exp apply NAME && dvc repro."
     if judgement.smallest is None:
-        return f"{mean} No verdict: with so few seeds nobody knows how far a candidate differs from itself."
-    together = f"for the {groups - 1} together" if groups > 2 else "for the one comparison"
+        return f"{mean} No verdict: with so few seeds nobody knows how far a candidate differs from itself. {further}"
+    others = len(groups) - 1
+    together = f"for the {others} together" if others > 1 else "for the one comparison"
     blocks = "seeds as blocks" if judgement.blocks else "seeds not paired, as they are not the same for all"
+    seeds = comparing.shared_seeds(groups)
     return (
         f"{mean} Intervals: Dunnett, 95 % {together}, {blocks}. A difference under {judgement.smallest:.2g} cannot be "
-        "told with these seeds. One size and one budget is one point of a curve: repeat it at another."
+        f"told with {f'{len(seeds)} seeds' if seeds else 'these seeds'}. One size and one budget is one point of a "
+        f"curve: repeat it at another before you publish. {further}"
     )
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lmmodel import folder
-from pipelines import cli, paths
+from pipelines import cli, comparing, paths
+from pipelines.results import Result
 from tests.pipelines import a_project
 from tests.project import Project
 
@@ -84,7 +85,8 @@ def test_two_results_what_differs_what_was_equal_what_came_out(
     assert ["model.depth", "6", "5"] in rows
 
     assert ["parameters", "6,000,000", "5,000,000", "-16.7", "%", "no"] in rows
-    assert ["tokens", "2,498,560", "2,498,560", "+0.0", "%", "yes"] in rows
+    assert ["tokens", "2.50", "M", "2.50", "M", "+0.0", "%", "yes"] in rows
+    assert ["training", "FLOPs", "9.820e13", "9.820e13", "+0.0", "%", "yes"] in rows
     assert ["validation,", "bits", "per", "byte", "1.950", "1.900", "-0.050"] in rows
     text = " ".join(" ".join(page).split())
     assert "No verdict: one seed each, and a design differs from itself between seeds." in text
@@ -95,12 +97,41 @@ def test_two_results_what_differs_what_was_equal_what_came_out(
 def test_seeds_together_give_a_verdict(compared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = said(capsys, "--by", "model.depth", "--baseline", "6")
     rows = [line.split() for line in page.splitlines()]
-    assert page.startswith("6 results: 2 values of model.depth. Training FLOPs equal within 1 % (apart by 0.0 %).")
-    best = next(row for row in rows if row[:2] == ["5", "3"])
-    assert best[4] == "1.902"
+    told = "6 results: 2 values of model.depth x seeds 1, 2, 3. Equal in training FLOPs: 9.820e13, all within 0.0 %."
+    assert page.startswith(told)
+    assert rows[2] == ["model.depth", "parameters", "tokens", "bits", "per", "byte", "against", "6", "verdict"]
+    best = next(row for row in rows[3:] if row[:1] == ["5"])
+    assert best[1:5] == ["5,000,000", "2.50", "M", "1.902"]
     assert best[-1] == "better"
-    assert next(row for row in rows if row[:2] == ["6", "3"])[-1] == "baseline"
-    assert "Intervals: Dunnett, 95 % for the one comparison, seeds as blocks." in " ".join(page.split())
+    assert next(row for row in rows[3:] if row[:1] == ["6"])[-1] == "baseline"
+    text = " ".join(page.split())
+    assert "Intervals: Dunnett, 95 % for the one comparison, seeds as blocks." in text
+    assert "cannot be told with 3 seeds." in text
+    assert text.endswith("One result again: dvc exp apply NAME && dvc repro.")
+
+
+def test_a_share_of_questions_that_came_out_is_told_in_percent() -> None:
+    key = "evaluate.finetune.dialogues_choice.acc_mutual_info"
+    sides = [Result(str(share), numbers={comparing.METRIC: 1.9, key: share}) for share in (0.57, 0.592)]
+    assert comparing.outcomes(sides) == [
+        ("validation, bits per byte", "1.900", "1.900", "+0.000"),
+        ("dialogues_choice, acc_mutual_info", "57.0 %", "59.2 %", "+2.2 %"),
+    ]
+
+
+def test_seeds_that_are_not_the_same_for_all_are_counted(compared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = said(capsys, "five-1", "five-2", "six-1", "six-2", "six-3", "--by", "model.depth", "--baseline", "6")
+    rows = [line.split() for line in page.splitlines()]
+    assert page.startswith("5 results: 2 values of model.depth. Equal in training FLOPs")
+    assert rows[2][:2] == ["model.depth", "seeds"]
+    assert next(row for row in rows[3:] if row[:1] == ["5"])[1] == "2"
+
+
+def test_shares_of_questions_are_told_in_percent(compared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--by", "model.depth", "--baseline", "6", "--metric", "evaluate.finetune.dialogues_choice.acc")
+    page = said(capsys, *words)
+    five = next(line.split() for line in page.splitlines() if line.split()[:1] == ["5"])
+    assert five[4:8] == ["58.2", "%", "+0.0", "%"]
 
 
 def test_key_and_value_choose_among_the_results(compared: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,14 +146,12 @@ def test_key_and_value_choose_among_the_results(compared: Path, capsys: pytest.C
 def test_the_same_table_in_other_forms(compared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--by", "model.depth", "--baseline", "6", "--format")
     markdown = said(capsys, *words, "markdown").splitlines()
-    assert markdown[0].startswith(
-        "| model.depth | seeds | parameters | tokens | validation_bits_per_byte | against 6 |"
-    )
-    assert markdown[2].startswith("| 5 | 3 | 5,000,000 |")
-    assert said(capsys, *words, "csv").splitlines()[1].startswith('5,3,"5,000,000"')
+    assert markdown[0].startswith("| model.depth | parameters | tokens | bits per byte | against 6 |")
+    assert markdown[2].startswith("| 5 | 5,000,000 |")
+    assert said(capsys, *words, "csv").splitlines()[1].startswith('5,"5,000,000"')
     latex = said(capsys, *words, "latex")
-    assert latex.startswith("\\begin{tabular}{lrrrrrr}")
-    assert "validation\\_bits\\_per\\_byte" in latex
+    assert latex.startswith("\\begin{tabular}{lrrrrr}")
+    assert "2.50 M & 1.902" in latex
     data = json.loads(said(capsys, *words, "json"))
     five = next(row for row in data["rows"] if row["value"] == "5")
     assert five["seeds"] == {"1": 1.9, "2": 1.915, "3": 1.89}
