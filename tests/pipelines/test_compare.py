@@ -162,14 +162,14 @@ def test_the_same_table_in_other_forms(compared: Path, capsys: pytest.CaptureFix
     assert "| model.depth | 6 | 5 |" in said(capsys, "six-1", "five-1", "--format", "markdown")
 
 
-def test_a_revision_and_a_folder_are_results_too(compared: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    revision = git(
-        "rev-parse", "refs/exps/" + git("for-each-ref", "--format=%(refname)").split("refs/exps/")[1].split()[0]
-    )
-    page = (
-        said(capsys, revision, str(compared)) if (compared / "dvc.lock").exists() else said(capsys, revision, "six-1")
-    )
-    assert "came out" in page
+def test_a_revision_and_a_folder_are_results_too(
+    compared: Path, finished_once: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (revision, *_) = git("for-each-ref", "--format=%(objectname)", "refs/exps").split()
+    page = said(capsys, revision, str(finished_once)).splitlines()
+    assert page[0].split() == [revision, str(finished_once)]
+    rows = [line.split() for line in page]
+    assert any(row[:2] == ["model.depth", "5"] and row[-1] == "6" for row in rows)
 
 
 @pytest.mark.parametrize(
