@@ -50,7 +50,7 @@ def first_bad(objective: Callable[[Batch], Losses], model: nn.Module, batch: Bat
 
 def _watch(name: str, found: list[str]) -> Callable[[nn.Module, Any, Any], None]:
     def look(module: nn.Module, inputs: Any, output: Any) -> None:
-        for tensor in _tensors(output):
+        for tensor in tensors(output):
             if not _finite(tensor):
                 found.append(f"the output of {name} ({type(module).__module__}) holds {_what(tensor)}")
             elif tensor.requires_grad:
@@ -63,12 +63,13 @@ def _watch(name: str, found: list[str]) -> Callable[[nn.Module, Any, Any], None]
     return look
 
 
-def _tensors(output: Any) -> Iterator[Tensor]:
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, list | tuple):
-        for part in output:
-            yield from _tensors(part)
+def tensors(told: Any) -> Iterator[Tensor]:
+    """Those that a module or an operation was given or gave, which come alone or in lists."""
+    if isinstance(told, Tensor):
+        yield told
+    elif isinstance(told, list | tuple):
+        for part in told:
+            yield from tensors(part)
 
 
 def _finite(tensor: Tensor) -> bool:

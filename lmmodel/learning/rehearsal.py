@@ -23,6 +23,7 @@ from lmmodel.architecture.initial import WithoutValues
 from lmmodel.architecture.kernels import Watching, flops
 from lmmodel.architecture.model import Model
 from lmmodel.architecture.roles import roles
+from lmmodel.learning.blame import tensors
 from lmmodel.learning.families import METHOD
 from lmmodel.learning.loss import Batch, Objective
 from lmmodel.learning.settings import Finetune, Pretrain
@@ -241,11 +242,11 @@ class _Watch(Watching):
 
     def see(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """One operation, noted."""
-        outputs = list(_tensors(result))
+        outputs = list(tensors(result))
         for tensor in outputs:
             self._meet(tensor.untyped_storage())
         if not function.is_view and function.namespace != "prim":
-            inputs = _tensors((args, list(kwargs.values())))
+            inputs = tensors((args, list(kwargs.values())))
             moved = sum(tensor.numel() * tensor.element_size() for tensor in (*inputs, *outputs))
             self.work += Work(flops(function, args, kwargs, result), moved, 1)
 
@@ -263,12 +264,3 @@ class _Watch(Watching):
             self.live -= size
 
         return gone
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """Those that an operation was given or gave, which come alone or in lists."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _tensors(item)

@@ -13,11 +13,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lmmodel.learning.decay import Decay, Memory, groups
-from lmmodel.params.settings import Count, Positive, Settings
+from lmmodel.learning.beside import Beside, adamw
+from lmmodel.learning.decay import Memory
+from lmmodel.params.settings import Count, Positive
 
 
-class Options(Settings):
+class Options(Beside):
     """`learning_rate` is the size of a square matrix's update, in spectral norm.
 
     adamw_learning_rate: of embeddings and vectors. weight_decay: of matrices; embeddings decay with
@@ -25,14 +26,8 @@ class Options(Settings):
     """
 
     learning_rate: Positive = 0.02
-    adamw_learning_rate: Positive = 3e-3
-    weight_decay: Decay = 0.1
-    adamw_weight_decay: Decay = 0.1
     momentum: Memory = 0.95
     iterations: Count = 5
-    beta1: Memory = 0.9
-    beta2: Memory = 0.95
-    epsilon: Positive = 1e-8
 
 
 class Optimizer:
@@ -44,13 +39,10 @@ class Optimizer:
     def __init__(
         self, options: Options, parameters: Mapping[str, Sequence[nn.Parameter]], *, dtype: torch.dtype
     ) -> None:
-        beside = groups(parameters, "embedding", weight_decay=options.adamw_weight_decay)
-        betas, rate = (options.beta1, options.beta2), options.adamw_learning_rate
-        adamw = torch.optim.AdamW(beside, lr=rate, betas=betas, eps=options.epsilon, fused=True)
-        matrices = list(parameters["matrix"])
-        self.parts: tuple[torch.optim.Optimizer, ...] = (adamw,)
+        beside, matrices = adamw(options, parameters), list(parameters["matrix"])
+        self.parts: tuple[torch.optim.Optimizer, ...] = (beside,)
         if matrices:
-            self.parts = (Orthogonal(matrices, options, dtype=dtype), adamw)
+            self.parts = (Orthogonal(matrices, options, dtype=dtype), beside)
 
 
 class Orthogonal(torch.optim.Optimizer):

@@ -13,24 +13,19 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lmmodel.learning.decay import Decay, Memory, counted, groups
-from lmmodel.params.settings import Count, Positive, Settings
+from lmmodel.learning.beside import Beside, adamw
+from lmmodel.learning.decay import Memory, counted
+from lmmodel.params.settings import Count
 
 
-class Options(Settings):
+class Options(Beside):
     """Per-weight steps of about `learning_rate`, as Adam's; `beta1` and `beta2` are the memories of mean and square.
 
     adamw_learning_rate: of embeddings and vectors. basis_steps: between two bases. longest_side: of a matrix; a longer
     side keeps its own directions, since a basis of it is a matrix of that side squared.
     """
 
-    learning_rate: Positive = 3e-3
-    adamw_learning_rate: Positive = 3e-3
-    weight_decay: Decay = 0.1
-    adamw_weight_decay: Decay = 0.1
     beta1: Memory = 0.95
-    beta2: Memory = 0.95
-    epsilon: Positive = 1e-8
     basis_steps: Count = 10
     longest_side: Count = 10_000
 
@@ -44,11 +39,8 @@ class Optimizer:
     def __init__(
         self, options: Options, parameters: Mapping[str, Sequence[nn.Parameter]], *, dtype: torch.dtype
     ) -> None:
-        beside = groups(parameters, "embedding", weight_decay=options.adamw_weight_decay)
-        betas, rate = (options.beta1, options.beta2), options.adamw_learning_rate
-        adamw = torch.optim.AdamW(beside, lr=rate, betas=betas, eps=options.epsilon, fused=True)
-        matrices = list(parameters["matrix"])
-        self.parts: tuple[torch.optim.Optimizer, ...] = (Turned(matrices, options), adamw) if matrices else (adamw,)
+        beside, matrices = adamw(options, parameters), list(parameters["matrix"])
+        self.parts: tuple[torch.optim.Optimizer, ...] = (Turned(matrices, options), beside) if matrices else (beside,)
 
 
 class Turned(torch.optim.Optimizer):
