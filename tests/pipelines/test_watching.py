@@ -40,7 +40,7 @@ class Letters(Tokenizer):
 
 
 def shown(training: Training) -> list[Any]:
-    job: Any = SimpleNamespace(stage="pretrain", identity="this work")
+    job: Any = SimpleNamespace(stage="pretrain", identity="this work", output=Path("nowhere"))
     return list(watching.shown(training.run(), job, training=training, tokenizer=Letters(), prompt=[3, 4], to_do=TO_DO))
 
 
