@@ -50,7 +50,7 @@ def test_one_command_makes_everything_shows_it_and_can_be_typed_again(
     assert "everything is up to date" in first.output
     assert "fine-tuned" in first.output
     finished = ["evaluate FINISHED", "finetune FINISHED", "pretrain FINISHED"]
-    assert runs(project) == finished
+    until(lambda: runs(project) == finished, "what was noted last to be carried to MLflow")
 
     again = lmmodel(project, "run")
     assert again.stages == []
