@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lmmodel.architecture.span import Span
 
@@ -30,13 +29,10 @@ class ShortConvolution(nn.Module):
 
     def forward(self, x_BTC: Tensor, span: Span) -> Tensor:
         """The shape of `x_BTC`; what earlier passes gave is in the span."""
-        T = x_BTC.size(1)
-        (x_BSC,) = span.extend(self, x_BTC, last=self.taps)
-        x_BSC = F.pad(x_BSC, (0, 0, self.taps - 1 + T - x_BSC.size(1), 0))
         y_BTC = x_BTC * self.weight[:, -1]
         if self.bias is not None:
             y_BTC = y_BTC + self.bias
-        for back in range(1, self.taps):
-            tap_BTC = self.weight[:, -1 - back] * (span.positions_BT >= back)[..., None]
-            y_BTC = torch.addcmul(y_BTC, x_BSC[:, self.taps - 1 - back :][:, :T], tap_BTC)
+        for back, (earlier_BTC, there_BT) in enumerate(span.before(self, x_BTC, self.taps - 1), 1):
+            tap_BTC = self.weight[:, -1 - back] * there_BT[..., None]
+            y_BTC = torch.addcmul(y_BTC, earlier_BTC, tap_BTC)
         return y_BTC

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import AuxRequest, BlockMask, create_block_mask, flex_attention
 
+from lmmodel.architecture.attend import Bias
 from lmmodel.architecture.span import Span
 
 BLOCK = 128
 """Queries, and keys, of a block that is computed or left out as a whole."""
 
-Bias = Callable[[Tensor, Tensor], Tensor]
 _ScoreMod = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lmmodel.architecture.span import Span
 
@@ -40,13 +39,9 @@ class NGrams(nn.Module):
 
     def forward(self, tokens_BT: Tensor, span: Span) -> Tensor:
         """What earlier passes gave is in the span."""
-        T, furthest = tokens_BT.size(1), len(self.tables)
-        (tokens_BS,) = span.extend(self, tokens_BT, last=furthest + 1)
-        tokens_BS = F.pad(tokens_BS, (furthest + T - tokens_BS.size(1), 0))
+        before = span.before(self, tokens_BT, len(self.tables))
         runs_BT, found = tokens_BT, []
-        for back, (rows, table) in enumerate(zip(self.rows, self.tables, strict=True), 1):
-            earlier_BT = tokens_BS[:, furthest - back :][:, :T] + 1
-            earlier_BT = torch.where(span.positions_BT >= back, earlier_BT, 0)
-            runs_BT = (runs_BT * _FACTOR + earlier_BT) % _PRIME
+        for rows, table, (earlier_BT, there_BT) in zip(self.rows, self.tables, before, strict=True):
+            runs_BT = (runs_BT * _FACTOR + torch.where(there_BT, earlier_BT + 1, 0)) % _PRIME
             found.append(table(runs_BT % rows))
         return sum(found[1:], found[0])

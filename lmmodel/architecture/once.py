@@ -1,6 +1,7 @@
 """What follows from the positions of a pass and nothing else: computed by the first that asks, for all of its layers.
 
-It is remembered by the tensor of positions itself, which every component of a pass is given, and forgotten with it.
+It is remembered by the tensor of positions itself, which every component of a pass is given, and forgotten with it: a
+kind of position sees no span. What follows from more than that, a mask among it, has the span's own `once`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lmmodel.architecture.state import State, positions_of
 
@@ -38,7 +39,6 @@ class Span:
         self.reports: dict[str, Tensor] = {}
         self.entropies: list[Tensor] = []  # of attention, in nats, where `probing`
         self._names = names or {}
-        self._firsts: dict[str, Tensor] = {}
         self._made: dict[Hashable, Any] = {}
         if state is not None:
             self.positions_BT, self.documents_BT = state.place(tokens_BT, documents_BT)
@@ -55,6 +55,18 @@ class Span:
         """
         return new_BT if self.state is None else self.state.extend(owner, new_BT, last)
 
+    def before(self, owner: nn.Module, new_BT: Tensor, reach: int) -> list[tuple[Tensor, Tensor]]:
+        """For 1, 2 to `reach` places back: what stood there, the shape of `new_BT`, and whether it may be seen.
+
+        That is bool [1 or B, T]: false where another document stood there, or nothing. `owner` remembers so many.
+        """
+        (whole_BS,) = self.extend(owner, new_BT, last=reach + 1)
+        sides = (0, 0) * (new_BT.dim() - 2)
+        whole_BS = F.pad(whole_BS, (*sides, reach + self.tokens - whole_BS.size(1), 0))
+        return [
+            (whole_BS[:, reach - back :][:, : self.tokens], self.positions_BT >= back) for back in range(1, reach + 1)
+        ]
+
     def recall(self, owner: nn.Module) -> tuple[Tensor, ...] | None:
         """What `owner` kept in the pass before: a recurrent state of fixed size, tensors that begin with B."""
         return None if self.state is None else self.state.recall(owner)
@@ -66,7 +78,8 @@ class Span:
 
     def first(self, name: str, value: Tensor) -> Tensor:
         """What the first caller of this pass gave under `name`: for value residuals and embedding shortcuts."""
-        return self._firsts.setdefault(name, value)
+        first: Tensor = self.once(("first", name), lambda: value)
+        return first
 
     def keys(self, S: int) -> tuple[Tensor, Tensor | None]:
         """positions_BS and documents_BS of the last `S` tokens, those of this pass at the end."""

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lmmodel.architecture.model import Model
+
 
 class Dropout:
     """Leaves out `share` of the numbers of `model`'s parts, and raises the others to the same sum; none: none.
@@ -20,7 +22,7 @@ class Dropout:
     What is left out follows from torch's generator on the device, which a training seeds anew for every step.
     """
 
-    def __init__(self, model: nn.Module, share: float | None) -> None:
+    def __init__(self, model: Model, share: float | None) -> None:
         self.model, self.share = model, share
         self._kept: Tensor | None = None
 
@@ -41,15 +43,14 @@ class Dropout:
     @contextmanager
     def resting(self) -> Iterator[None]:
         """Inside, all are kept. A value changes and no code, so that one compiled step serves both."""
-        if self._kept is None:
+        if self.share is None or self._kept is None:
             yield
             return
-        before = self._kept.clone()
         self._kept.fill_(1.0)
         try:
             yield
         finally:
-            self._kept.copy_(before)
+            self._kept.fill_(1 - self.share)
 
     def _thinned(self, part: nn.Module, told: Any, output: Tensor) -> Tensor:
         kept = self._kept
@@ -58,7 +59,8 @@ class Dropout:
         return output * ((chance < kept) / kept).to(output.dtype)
 
 
-def _parts(model: nn.Module) -> list[nn.Module]:
-    blocks = [*getattr(model, "layers", ()), *getattr(model, "ahead", ())]
+def _parts(model: Model) -> list[nn.Module]:
+    """Those that there are: a block of one's own may call its parts otherwise, or have one alone."""
+    blocks = [*model.layers, *model.ahead]
     parts = [getattr(block, name, None) for block in blocks for name in ("attention", "feed_forward")]
-    return [part for part in (getattr(model, "ngrams", None), *parts) if isinstance(part, nn.Module)]
+    return [part for part in (model.ngrams, *parts) if part is not None]

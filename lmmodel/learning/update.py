@@ -49,10 +49,10 @@ class Update:
         if self.clip is not None:
             clip_grads_with_norm_(self.parameters.values(), self.clip, norm)
         rate = self.rate(fraction)
-        for part, peaks in zip(self.parts, self._peaks, strict=True):
-            for group, peak in zip(part.param_groups, peaks, strict=True):
-                group["lr"] = peak * rate
-            with without_compiler():
+        with without_compiler():
+            for part, peaks in zip(self.parts, self._peaks, strict=True):
+                for group, peak in zip(part.param_groups, peaks, strict=True):
+                    group["lr"] = peak * rate
                 part.step()
 
     def averaged(self) -> dict[str, Tensor]:
