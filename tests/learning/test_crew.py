@@ -93,6 +93,21 @@ def stays_close(folder: Path, design: str, given: list[str], *, processes: int =
     assert health[1] == pytest.approx(health[0], rel=1e-3, abs=1e-6)
 
 
+def one_is_killed(scratch: Path, *rest: str, later: int) -> None:
+    """Of three: the others end too, a line says what stands, and `later` processes go on."""
+    process, others = under_way(*command(scratch, 3, MANY, "dense", *rest))
+    assert len(others) == 2
+    others[0].send_signal(signal.SIGKILL)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert gone(others)
+    assert "what was last saved stands" in said
+    assert "Traceback" not in said
+    again, _ = under_way(*command(scratch, later, MANY, "dense", *rest))
+    again.kill()
+    again.communicate()
+
+
 @pytest.mark.parametrize("design", ["dense", "experts", "balanced"])
 def test_processes_stay_within_rounding_of_one(tmp_path: Path, design: str) -> None:
     """Experts too: their losses are per row, and their loads are summed before the bias moves."""
@@ -159,17 +174,7 @@ def test_what_two_saved_any_number_goes_on_with(tmp_path: Path, processes: int) 
 
 
 def test_when_one_is_killed_none_is_left_and_it_goes_on_later(tmp_path: Path) -> None:
-    process, others = under_way(*command(tmp_path / "run", 3, MANY, "dense", "0"))
-    assert len(others) == 2
-    others[0].send_signal(signal.SIGKILL)
-    _, said = process.communicate(timeout=20)
-    assert process.returncode == 1
-    assert gone(others)
-    assert "what was last saved stands" in said
-    assert "Traceback" not in said
-    again, _ = under_way(*command(tmp_path / "run", 2, MANY, "dense", "0"))
-    again.kill()
-    again.communicate()
+    one_is_killed(tmp_path / "run", "0", later=2)
 
 
 def test_when_the_first_is_killed_the_others_end(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from lmmodel.learning import dcp, plan, saving
 from lmmodel.learning.settings import Launch
 from lmmodel.params.refusal import Refusal
 from tests.learning import small
-from tests.learning.test_crew import MANY, close, command, gone, more, run, stays_close, told, under_way
+from tests.learning.test_crew import close, command, more, one_is_killed, run, stays_close, told, under_way
 
 SHARD = {"shard": True}
 
@@ -76,16 +75,7 @@ def test_pieces_go_on_from_a_state_of_a_whole(tmp_path: Path) -> None:
 
 
 def test_when_one_is_killed_none_is_left_and_pieces_go_on_later(tmp_path: Path) -> None:
-    process, others = under_way(*command(tmp_path / "run", 3, MANY, "dense", *sharded()))
-    others[0].send_signal(signal.SIGKILL)
-    _, said = process.communicate(timeout=20)
-    assert process.returncode == 1
-    assert gone(others)
-    assert "what was last saved stands" in said
-    assert "Traceback" not in said
-    again, _ = under_way(*command(tmp_path / "run", 3, MANY, "dense", *sharded()))
-    again.kill()
-    again.communicate()
+    one_is_killed(tmp_path / "run", *sharded(), later=3)
 
 
 @pytest.mark.slow

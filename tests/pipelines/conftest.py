@@ -1,4 +1,4 @@
-"""A small project with results in it, made once and copied for each test."""
+"""Small projects with results in them, made once and copied for each test."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.pipelines import a_project
+from tests.pipelines.small import small
+from tests.project import Project
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +27,11 @@ def finished(finished_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return root
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project of three stages that all ran for real. Never changed: work on a copy."""
+    project = small(tmp_path_factory.mktemp("made") / "project")
+    project.repro()
+    return project

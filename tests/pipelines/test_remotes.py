@@ -11,7 +11,6 @@ import pytest
 
 from pipelines.dagster_dvc import remotes
 from tests.pipelines import stores
-from tests.pipelines.small import small
 from tests.pipelines.stores import Bucket, Folder
 from tests.project import STAGES, Project
 
@@ -22,13 +21,6 @@ S3 = [
 ]
 in_a_bucket = pytest.mark.parametrize("store", [pytest.param("bucket", marks=S3)], indirect=True)
 LINES = "data/corpus/lines.txt"
-
-
-@pytest.fixture(scope="module")
-def made_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = small(tmp_path_factory.mktemp("made") / "project")
-    project.repro()
-    return project
 
 
 @pytest.fixture

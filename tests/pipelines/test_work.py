@@ -15,22 +15,13 @@ import pytest
 from pipelines import work
 from pipelines.scratch import copy
 from tests import power_cut
-from tests.pipelines.small import small
 from tests.project import Project, Ran, kill, until
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A small project whose stages all ran."""
-    project = small(tmp_path_factory.mktemp("made") / "project")
-    project.repro()
-    return project
-
-
 @pytest.fixture
-def ready(made: Project, tmp_path: Path) -> Project:
-    """A copy of it, to break."""
-    return made.copy(tmp_path / "project")
+def ready(made_once: Project, tmp_path: Path) -> Project:
+    """A small project whose stages all ran, to break."""
+    return made_once.copy(tmp_path / "project")
 
 
 def computed(project: Project) -> int:
