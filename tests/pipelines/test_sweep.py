@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import sqlite3
 import time
@@ -93,3 +95,23 @@ def test_designs_and_seeds_are_queued_run_side_by_side_and_compared(
     page = project.python("-m", "pipelines.cli", "compare", *named["Success"])
     assert page.code == 0, page.output
     assert ["seed", "1", "2"] in [line.split() for line in page.output.splitlines()]
+    assert curves(project, *named["Success"]) == {
+        "models/pretrain.csv": ("tokens", "validation_bits_per_byte"),
+        "models/finetune.csv": ("tokens", "validation_loss_nats"),
+    }
+
+
+def curves(project: Project, *results: str) -> dict[str, tuple[str, str]]:
+    """What `dvc plots diff` draws: file -> what lies along and what goes up; in each a line for every result."""
+    told = json.loads(project.dvc("plots", "diff", *results, "--json").output.splitlines()[-1])
+    found = {}
+    for file, (drawing,) in told["data"].items():
+        points = drawing["content"]["data"]["values"]
+        along, up = (re.search(f'"{axis}": {{"field": "(\\w+)"', json.dumps(drawing["content"])) for axis in "xy")
+        assert along
+        assert up
+        lines = [[(one[along[1]], float(one[up[1]])) for one in points if one["rev"] == name] for name in results]
+        assert all(lines)
+        assert lines[0] != lines[1]
+        found[file] = (along[1], up[1])
+    return found
