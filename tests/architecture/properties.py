@@ -16,6 +16,7 @@ from lmmodel.architecture import check
 from lmmodel.architecture.declaration import Declaration
 from lmmodel.architecture.model import Model, build
 from lmmodel.architecture.resolve import resolve
+from lmmodel.architecture.span import Span
 from lmmodel.params.document import parse
 
 SIZE = "width: 32, depth: 2, heads: 4, context: 256"
@@ -76,6 +77,24 @@ def assert_same(part: torch.nn.Module, one: Mixing, other: Mixing, x: Tensor, to
         assert got is not None, f"{name} has no gradient"
         scale = max(1.0, expected.abs().max().item())
         assert error(got, expected) < tolerance * scale, f"{name} differs by {error(got, expected)}"
+
+
+def assert_its_recurrence(attention: str, naive: Callable[..., Tensor], length: int) -> None:
+    """The mixer of `attention` gives what `naive(mixer, x_BTD, begins)` does token by token, across four documents."""
+    mixer = model(f"{{attention: {attention}}}").layers[0].attention
+    begins = (0, 3, 64, 101)
+    documents_BT = torch.zeros(2, length, dtype=torch.int64)
+    for begin in begins[1:]:
+        documents_BT[:, begin:] += 1
+    x_BTD = torch.randn(2, length, 32, dtype=torch.float64)
+    span = Span(torch.zeros(2, length, dtype=torch.int64), documents_BT=documents_BT)
+    assert_same(mixer, lambda x: mixer(x, span), lambda x: naive(mixer, x, begins), x_BTD)
+
+
+def assert_linear_in_context(attention: str) -> None:
+    """Eight times the tokens cost eight times the operations."""
+    short, long = (flops(f"{{attention: {attention}}}", tokens=tokens) for tokens in (512, 4096))
+    assert long == 8 * short
 
 
 def flops(design: str, *, tokens: int) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.span import Span
-from lmmodel.architecture.stream import scalars, scaled
+from lmmodel.architecture.stream import Scalars, scalars, scaled
 from lmmodel.params.settings import Settings
 
 
@@ -24,7 +24,7 @@ class Options(Settings):
     """
 
     norms: Literal["shared", "separate"] = "shared"
-    scalars: Literal["none", "stream", "stream_and_first"] = "none"
+    scalars: Scalars = "none"
 
 
 class Block(nn.Module):

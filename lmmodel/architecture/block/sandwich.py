@@ -6,13 +6,13 @@ Ding and others, 2021, "CogView: Mastering Text-to-Image Generation via Transfor
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.span import Span
-from lmmodel.architecture.stream import scalars, scaled
+from lmmodel.architecture.stream import Scalars, scalars, scaled
 from lmmodel.params.settings import Settings
 
 
@@ -21,7 +21,7 @@ class Options(Settings):
     what entered the first layer, added.
     """
 
-    scalars: Literal["none", "stream", "stream_and_first"] = "none"
+    scalars: Scalars = "none"
 
 
 class Block(nn.Module):

@@ -6,7 +6,6 @@ from torch.nn import functional as F
 
 from lmmodel.architecture.attention.gated_delta import Options, inverse
 from lmmodel.architecture.sizes import Sizes
-from lmmodel.architecture.span import Span
 from tests.architecture import properties
 
 VARIANTS = [
@@ -68,14 +67,7 @@ def naive(mixer, x_BTD, begins):
 @pytest.mark.parametrize("options", VARIANTS)
 @pytest.mark.parametrize("length", [1, 5, 64, 150])
 def test_it_equals_its_recurrence_forward_and_backward(options, length):
-    mixer = properties.model(f"{{attention: {{kind: gated_delta{options}}}}}").layers[0].attention
-    begins = (0, 3, 64, 101)
-    documents_BT = torch.zeros(2, length, dtype=torch.int64)
-    for begin in begins[1:]:
-        documents_BT[:, begin:] += 1
-    x_BTD = torch.randn(2, length, 32, dtype=torch.float64)
-    span = Span(torch.zeros(2, length, dtype=torch.int64), documents_BT=documents_BT)
-    properties.assert_same(mixer, lambda x: mixer(x, span), lambda x: naive(mixer, x, begins), x_BTD)
+    properties.assert_its_recurrence(f"{{kind: gated_delta{options}}}", naive, length)
 
 
 @pytest.mark.parametrize("size", [1, 2, 8, 64])
@@ -87,8 +79,7 @@ def test_a_triangle_is_inverted(size):
 
 
 def test_its_cost_grows_linearly_with_context():
-    short, long = (properties.flops("{attention: gated_delta}", tokens=tokens) for tokens in (512, 4096))
-    assert long == 8 * short
+    properties.assert_linear_in_context("gated_delta")
 
 
 def test_what_it_remembers_does_not_grow():

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from lmmodel.architecture.span import Span
 from tests.architecture import properties
 
 
@@ -30,19 +29,11 @@ def naive(mixer, x_BTD, begins):
 @pytest.mark.parametrize("feature", ["elu", "relu", "softmax"])
 @pytest.mark.parametrize("length", [1, 5, 64, 150])
 def test_it_equals_its_recurrence_forward_and_backward(feature, length):
-    mixer = properties.model(f"{{attention: {{kind: linear, feature: {feature}, bias: true}}}}").layers[0].attention
-    begins = (0, 3, 64, 101)
-    documents_BT = torch.zeros(2, length, dtype=torch.int64)
-    for begin in begins[1:]:
-        documents_BT[:, begin:] += 1
-    x_BTD = torch.randn(2, length, 32, dtype=torch.float64)
-    span = Span(torch.zeros(2, length, dtype=torch.int64), documents_BT=documents_BT)
-    properties.assert_same(mixer, lambda x: mixer(x, span), lambda x: naive(mixer, x, begins), x_BTD)
+    properties.assert_its_recurrence(f"{{kind: linear, feature: {feature}, bias: true}}", naive, length)
 
 
 def test_its_cost_grows_linearly_with_context():
-    short, long = (properties.flops("{attention: linear}", tokens=tokens) for tokens in (512, 4096))
-    assert long == 8 * short
+    properties.assert_linear_in_context("linear")
     quadratic = "{attention: multi_head, position: alibi}"
     assert properties.flops(quadratic, tokens=4096) > 12 * properties.flops(quadratic, tokens=512)
 

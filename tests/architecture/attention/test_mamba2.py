@@ -6,7 +6,6 @@ from torch.nn import functional as F
 
 from lmmodel.architecture.attention.mamba2 import Options
 from lmmodel.architecture.sizes import Sizes
-from lmmodel.architecture.span import Span
 from tests.architecture import properties
 
 KIND = "kind: mamba2, state_width: 12"
@@ -45,19 +44,11 @@ def naive(mixer, x_BTD, begins):
 @pytest.mark.parametrize("options", ["", ", groups: 2, convolution: 2"])
 @pytest.mark.parametrize("length", [1, 5, 64, 150])
 def test_it_equals_its_recurrence_forward_and_backward(options, length):
-    mixer = properties.model(f"{{attention: {{{KIND}{options}}}}}").layers[0].attention
-    begins = (0, 3, 64, 101)
-    documents_BT = torch.zeros(2, length, dtype=torch.int64)
-    for begin in begins[1:]:
-        documents_BT[:, begin:] += 1
-    x_BTD = torch.randn(2, length, 32, dtype=torch.float64)
-    span = Span(torch.zeros(2, length, dtype=torch.int64), documents_BT=documents_BT)
-    properties.assert_same(mixer, lambda x: mixer(x, span), lambda x: naive(mixer, x, begins), x_BTD)
+    properties.assert_its_recurrence(f"{{{KIND}{options}}}", naive, length)
 
 
 def test_its_cost_grows_linearly_with_context():
-    short, long = (properties.flops(f"{{attention: {{{KIND}}}}}", tokens=tokens) for tokens in (512, 4096))
-    assert long == 8 * short
+    properties.assert_linear_in_context(f"{{{KIND}}}")
 
 
 def test_steps_begin_within_their_range():
