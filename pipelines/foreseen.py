@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FORESEEN = paths.OWN / "foreseen"
 
 _JUDGES = ("lmmodel.learning.rehearsal", "lmmodel.architecture.count", "lmmodel.architecture.attend")
-_ELEMENT_BYTES = {"float32": 4, "bfloat16": 2}
+_ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float8": 2}
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ class Court:
         return self._ready(build(model.declaration, seed=self.seed)), tokenizer
 
     def _ready(self, model: Model) -> Model:
-        """On its device, its weights in the precision that it was trained in."""
+        """On its device, its weights in the precision that it was trained in; in bfloat16 after float8."""
         from lmmodel.learning.weights import DTYPES
 
         for parameter in model.to(self.device).parameters():
@@ -200,7 +200,12 @@ class Court:
 
     def _notes(self) -> Iterator[str]:
         yield "± is half of a 95 % interval over the examples of a task."
-        yield f"This design's models computed in {self.precision}, as they were trained; references compute in float32."
+        computed = (
+            "bfloat16, and were trained in float8"
+            if self.precision == "float8"
+            else f"{self.precision}, as they were trained"
+        )
+        yield f"This design's models computed in {computed}; references compute in float32."
         if self.finetuned is not None and {CHOICE, ANSWER} & self.rows.keys():
             yield (
                 "The fine-tuned model meets a question with the role tokens that it was trained with. To the others "

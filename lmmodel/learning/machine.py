@@ -38,8 +38,17 @@ def device(wanted: str) -> str:
     return wanted
 
 
-def precision(wanted: str, device: str) -> str:
-    """`auto` settled: bfloat16 where `device` computes in it, float32 where it would only be imitated."""
+def precision(wanted: str, device: str, *, key: str = "precision") -> str:
+    """`auto` settled: bfloat16 where `device` computes in it, float32 where it would only be imitated.
+
+    A Refusal names `key` where float8 is wanted, and `device` does not multiply in it.
+    """
+    if wanted == "float8" and not computes_in_float8(device):
+        raise Refusal(
+            f"params.yaml: {key} 'float8' takes a GPU that multiplies numbers of 8 bits (NVIDIA's from compute "
+            f"capability 8.9 on: Ada, Hopper, Blackwell), and this trains on {_named(device)}: take auto, bfloat16 or "
+            "float32"
+        )
     if wanted != "auto":
         return wanted
     return "bfloat16" if computes_in_bfloat16(device) else "float32"
@@ -50,6 +59,20 @@ def computes_in_bfloat16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device == "cpu" and any(instructions().get(name, False) for name in _BFLOAT16_INSTRUCTIONS)
+
+
+def computes_in_float8(device: str) -> bool:
+    """Whether `device` has instructions for products of numbers of 8 bits."""
+    return device == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability() >= (8, 9)
+
+
+def _named(device: str) -> str:
+    """With what decides whether it computes in float8."""
+    if device != "cuda":
+        return device
+    return (
+        f"{torch.cuda.get_device_name()}, compute capability {'.'.join(map(str, torch.cuda.get_device_capability()))}"
+    )
 
 
 def instructions() -> dict[str, bool]:

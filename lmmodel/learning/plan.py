@@ -22,8 +22,14 @@ if TYPE_CHECKING:
     from lmmodel.architecture.declaration import Declaration
 
 _MICRO_TOKENS = {"cpu": 2048, "cuda": 65_536, "mps": 16_384}
-# What an uncompiled step does in a second, and what of that time compiling saves; on a processor for each core.
-_FLOPS_PER_SECOND = {("cpu", "float32"): 4e10, ("cpu", "bfloat16"): 1e11, ("cuda", "bfloat16"): 2e14}
+# What an uncompiled step does in a second, and what of that time compiling saves; on a processor for each core. What
+# float8 gains was not measured.
+_FLOPS_PER_SECOND = {
+    ("cpu", "float32"): 4e10,
+    ("cpu", "bfloat16"): 1e11,
+    ("cuda", "bfloat16"): 2e14,
+    ("cuda", "float8"): 2e14,
+}
 _COMPILING_SAVES, _COMPILING_SECONDS = 0.3, 30.0
 
 
@@ -120,7 +126,7 @@ def decide(section: Pretrain | Finetune, launch: Launch, work: Work, *, processe
         validations=tuple(portions.step(n) for n in evenly(portions.batches, section.validation.times)),
         device=device,
         threads=_threads(processes),
-        precision=machine.precision(section.precision, device),
+        precision=machine.precision(section.precision, device, key=f"{type(section).__name__.lower()}.precision"),
         compiled=False,
         recomputed=launch.activation_checkpointing,
         cuts=portions.cuts,

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lmmodel.architecture.roles import roles
+from lmmodel.learning import float8
 from lmmodel.learning.crew import Crew
 from lmmodel.learning.families import OPTIMIZER
 from lmmodel.learning.loss import Objective
@@ -53,6 +54,8 @@ class Sharded(Weights):
     def __init__(self, model: Model, *, precision: str, device: str, crew: Crew, piecemeal: Collection[str]) -> None:
         self.dtype, self.crew, self._given = DTYPES[precision], crew, model
         self.objective = Objective(deepcopy(model))
+        if precision == "float8":
+            float8.narrow(self.objective.model)
         for parameter in model.parameters():
             parameter.data = parameter.data.new_empty(0)
         self._mesh = _cut(self.objective, device=device, dtype=self.dtype)

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from lmmodel.learning import float8
 from lmmodel.learning.crew import ALONE, Crew
 
 if TYPE_CHECKING:
     from lmmodel.learning.loss import Objective
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-"""What a model computes in, by the name of the precision."""
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float8": torch.bfloat16}
+"""What a model computes in, by the name of the precision; where that is float8, but for its layers' linear maps."""
 
 
 class Weights:
@@ -32,6 +33,8 @@ class Weights:
 
     def __init__(self, model: nn.Module, *, precision: str, crew: Crew = ALONE) -> None:
         self._model, self.dtype, self._crew = model, DTYPES[precision], crew
+        if precision == "float8":
+            float8.narrow(model)
         self.masters: dict[str, nn.Parameter] = {}
         self._pairs: list[tuple[nn.Parameter, nn.Parameter]] = []
         self._resting: list[tuple[nn.Parameter, Tensor]] = []
@@ -105,3 +108,4 @@ class Weights:
             parameter.data = master.data
         for parameter, value in self._resting:
             parameter.data = value
+        float8.widen(self._model)
