@@ -45,7 +45,7 @@ def examine(*, deep: bool = False) -> Iterator[Ailment]:
 
     deep: every object in DVC's cache is read, and not only those of the results in `dvc.lock`.
     """
-    for look in (python, identity, book, lock, partial(cache, deep=deep), storage, scratch, runs, old_store):
+    for look in (python, identity, book, lock, partial(cache, deep=deep), lost, storage, scratch, runs, old_store):
         yield from look()
 
 
@@ -161,6 +161,21 @@ def _remove(bad: list[health.Object]) -> str:
     lost = health.remove(HERE, bad)
     told = f"{wording.listed(lost)}: `dvc pull` brings it back if it was pushed, `dvc repro` makes it again"
     return told if lost else ""
+
+
+def lost() -> Iterator[Ailment]:
+    """Results that lie here, and that DVC's cache has lost: somebody made room, or a disk failed."""
+    if outputs := health.only_here(HERE):
+        yield Ailment(
+            f"DVC's cache has lost what still lies here ({wording.few(outputs)}): `dvc repro` would make it again.",
+            "puts them into the cache again",
+            _keep,
+        )
+
+
+def _keep() -> str:
+    health.keep(HERE)
+    return ""
 
 
 def storage() -> Iterator[Ailment]:

@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from lmmodel import folder
 from lmmodel.params.refusal import Refusal
-from pipelines import design, paths, record, standing, timings
+from pipelines import design, paths, record, standing, timings, wording
 from pipelines.dagster_dvc import graph
 from pipelines.dagster_dvc.archive import Archive, oid_of
-from pipelines.dagster_dvc.forecast import Change, Verdict, forecast
+from pipelines.dagster_dvc.forecast import ANOTHER, ONLY_HERE, Change, Verdict, forecast
 from pipelines.parameters import Parameters
 from pipelines.record import Record
 from pipelines.scratch import Scratch
@@ -87,19 +87,22 @@ class _Teller:
 
     def _why(self, verdict: Verdict) -> Iterator[str]:
         if not verdict.recorded:
-            yield "it never ran"
+            yield "dvc.lock does not have it" if verdict.action == "restored" else standing.NEVER[0]
             return
         causes = [line for change in verdict.changes for line in self._cause(verdict.stage, change)]
         yield from standing.told_once(causes, self._given)
-        if not verdict.changes and set(verdict.harmed.values()) == {"not in cache"}:
+        is_gone = verdict.harmed.keys() == verdict.outputs.keys() and set(verdict.harmed.values()) == {"not in cache"}
+        if not verdict.changes and is_gone:
             yield ELSEWHERE
         elif not verdict.changes:
-            yield from (f"{path}: {_HARMED.get(word, word)}" for path, word in verdict.harmed.items())
+            yield from _harm(verdict.harmed)
 
     def _cause(self, stage: str, change: Change) -> list[str]:
         """One change, as far as its content is to be had by key."""
         if ":" in change.what:  # params.yaml:seed
             return record.values(change.then, change.now, change.what.partition(":")[2])
+        if change.what == "cmd":
+            return [f"cmd was {_command(change.then)} and is {_command(change.now)} now"]
         then, now = self._json(change.what, change.then), self._json(change.what, change.now)
         if then and now and change.what == str(paths.DECLARATION):
             moved = sorted(record.values(then, now, "model"), key=lambda line: line.partition(" ")[0].count("."))
@@ -159,10 +162,23 @@ def _states(scratch: Scratch) -> list[Path]:
 
 
 _HARMED = {
-    "deleted": "it is not here",
-    "modified": "it was changed by hand",
-    "not in cache": "it is not in DVC's cache",
+    "deleted": "not here",
+    "modified": "changed by hand",
+    ANOTHER: "another result lies there",
+    "not in cache": "not in DVC's cache",
+    ONLY_HERE: "not in DVC's cache any more, but here: `lmmodel doctor --fix` saves making it again",
 }
+
+
+def _harm(harmed: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with the outputs, of each kind of harm in a line."""
+    for word in dict.fromkeys(harmed.values()):
+        places = [path for path, told in harmed.items() if told == word]
+        yield f"{wording.few(places)}: {_HARMED.get(word, word)}"
+
+
+def _command(command: str | list[str] | None) -> str:
+    return f"`{'; '.join(command)}`" if isinstance(command, list) else f"`{command}`"
 
 
 def _moved(change: Change) -> str:

@@ -65,6 +65,11 @@ def listed(words: Sequence[str], last: str = "and") -> str:
     return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
+def few(words: Sequence[str], most: int = 3) -> str:
+    """`a, b, c and 4 more`; all of them where that is hardly longer."""
+    return listed([*words[:most], f"{len(words) - most} more"] if len(words) > most + 1 else words)
+
+
 def table(rows: Iterable[Sequence[str]], align: str, *, indent: int = 0, gap: int = 3) -> list[str]:
     """Rows as lines; `align` holds `<`, `>` or `^` for each column."""
     kept = [tuple(row) for row in rows]

@@ -23,6 +23,13 @@ class Archive:
         self._repo = repo
         self._fetching = fetching
 
+    def has(self, oid: str | None) -> bool:
+        """Whether an object lies in the cache on this machine, of a folder every file."""
+        path = Path(self._repo.cache.local.oid_to_path(oid)) if oid else Path()
+        if not oid or not path.is_file():
+            return False
+        return not oid.endswith(".dir") or all(self.has(one["md5"]) for one in json.loads(path.read_bytes()))
+
     def read(self, oid: str | None) -> bytes | None:
         """The bytes of one object; None where it is not to be had."""
         if not oid:

@@ -8,13 +8,13 @@ would make, and where the caller can foretell them. Of a stage that runs they ar
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines.dagster_dvc.archive import Archive
 from pipelines.dagster_dvc.graph import files, name_of, overlaps, path_of
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 Action = Literal["unchanged", "restored", "run", "run unless"]
+ANOTHER, ONLY_HERE = "another", "only here"
+"""Of an output: in its place lies another result that the cache has, as a git checkout leaves it, say; or it lies there
+itself, and the cache has lost it.
+"""
+
 Foretell = Callable[[str], Mapping[str, str]]
 """Stage -> path -> MD5 of those of its outputs that are known although it has yet to run."""
 
@@ -41,7 +46,8 @@ class Change:
 class Verdict:
     """What becomes of one stage, and why.
 
-    changes: what it reads and is not as it was. harmed: outputs that do not lie there as recorded, and what is wrong.
+    changes: what it reads and is not as it was. harmed: outputs that do not lie there as recorded, and what is
+    wrong with them, in a word of dvc's, `ANOTHER` or `ONLY_HERE`.
     unless: the stages whose bytes decide. inputs, outputs: path -> hash at that time, None where nobody can know.
     """
 
@@ -71,6 +77,7 @@ class _Forecast:
 
     def __init__(self, repo: Repo, foretell: Foretell) -> None:
         self._repo = repo
+        self._archive = Archive(repo)
         self._foretell = foretell
         self._after: dict[str, str | None] = {}
         self._makers: dict[str, str] = {}
@@ -80,7 +87,7 @@ class _Forecast:
         inputs = {self._path(item): self._expected(item) for item in files(stage)}
         open_ = [path for path, oid in inputs.items() if oid is None]
         changes = tuple(self._changes(stage, inputs)) if not stage.frozen else ()
-        harmed = {self._path(out): word for out in stage.outs for word in out.status().values()}
+        harmed = {self._path(out): self._named(out, word) for out in stage.outs for word in out.status().values()}
         action, outputs = self._action(stage, inputs, changes=bool(changes), harmed=bool(harmed))
         makers = tuple(dict.fromkeys(self._maker(path) for path in open_))
         name = name_of(self._repo, stage)
@@ -108,6 +115,11 @@ class _Forecast:
         elif not is_open and (found := self._known(stage, inputs)):
             return "restored", found
         return "run", {**unknown, **self._foretell(name_of(self._repo, stage))}
+
+    def _named(self, out: Output, word: str) -> str:
+        if word == "modified" and self._archive.has(str(out.get_hash().value)):
+            return ANOTHER
+        return ONLY_HERE if word == "not in cache" and out.exists and not out.changed_checksum() else word
 
     # --- what it reads
 
@@ -185,15 +197,9 @@ class _Forecast:
     def _stood(self, stage: Stage, entry: dict[str, Any]) -> dict[str, str | None]:
         """The outputs that the run cache once noted, where they are these and all in the cache."""
         made = {out["path"]: str(out.get("md5", "")) for out in entry.get("outs", [])}
-        if made.keys() != {out.def_path for out in stage.outs} or not all(map(self._is_there, made.values())):
+        if made.keys() != {out.def_path for out in stage.outs} or not all(map(self._archive.has, made.values())):
             return {}
         return {self._path(out): made[out.def_path] for out in stage.outs}
-
-    def _is_there(self, oid: str) -> bool:
-        path = Path(self._repo.cache.local.oid_to_path(oid)) if oid else Path()
-        if not path.is_file():
-            return False
-        return not oid.endswith(".dir") or all(self._is_there(one["md5"]) for one in json.loads(path.read_bytes()))
 
     @property
     def _runs(self) -> Path:

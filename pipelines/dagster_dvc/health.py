@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.dagster_dvc import graph, turn
+from pipelines.dagster_dvc.archive import Archive
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -111,6 +112,32 @@ def remove(root: Path, some: Iterable[Object]) -> list[str]:
                     place.unlink()
             item.path.unlink()
         return [str(out) for out in harmed if not _kept(out)]
+
+
+def only_here(root: Path) -> list[str]:
+    """The outputs that lie in the project as `dvc.lock` has them, and that the cache has lost: dvc makes such anew.
+
+    None where dvc cannot read the project.
+    """
+    from dvc.exceptions import DvcException
+
+    with suppress(DvcException), graph.repository(root) as repo:
+        return [str(out) for out in _lost(repo)]
+    return []
+
+
+def keep(root: Path) -> None:
+    """Put them into the cache again."""
+    with graph.repository(root) as repo, repo.lock:
+        for out in list(_lost(repo)):
+            out.commit()
+
+
+def _lost(repo: Repo) -> Iterator[Output]:
+    archive = Archive(repo)
+    for out in _cached(repo):
+        if not archive.has(out.hash_info.value) and out.exists and not out.changed_checksum():
+            yield out
 
 
 def _kept(out: Output) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import ailments, cli, paths
+from pipelines import ailments, cli, outlook, parameters, paths
 from pipelines.dagster_dvc import health, turn
 from pipelines.scratch import Scratch
 from pipelines.tracking.store import Store
@@ -113,6 +113,14 @@ def flipped_list() -> None:
     flip(cached("models/pretrain", folder=True))
 
 
+def cache_gone() -> None:
+    shutil.rmtree(".dvc/cache/files")
+
+
+def cache_holed() -> None:
+    cached("models/pretrain/result.txt").unlink()
+
+
 def old_store() -> None:
     Path("mlruns/0").mkdir(parents=True)
     Path("mlruns/0/meta.yaml").write_text("name: Default\n")
@@ -133,6 +141,11 @@ AILMENTS: list[tuple[Callable[[], None], str]] = [
     (flipped_byte, "1 object in DVC's cache changed since DVC wrote it (models/pretrain/result.txt)"),
     (flipped_metric, "1 object in DVC's cache changed since DVC wrote it (models/pretrain.json)"),
     (flipped_list, "1 object in DVC's cache changed since DVC wrote it (models/pretrain)"),
+    (
+        cache_gone,
+        "DVC's cache has lost what still lies here (models/design/declaration.json, models/design/corpus.json,",
+    ),
+    (cache_holed, "DVC's cache has lost what still lies here (models/pretrain): `dvc repro` would make it again."),
     (old_store, "./mlruns holds runs of another MLflow"),
 ]
 
@@ -169,6 +182,19 @@ def test_right_bytes_in_the_project_go_back_into_the_cache(here: Path) -> None:
     shutil.rmtree("models")
     subprocess.run([sys.executable, "-m", "dvc", "checkout", "-q"], check=True)
     assert files(Path("models")) == before
+
+
+def test_what_the_cache_has_lost_need_not_be_made_again(here: Path) -> None:
+    cache_gone()
+    Path("data/shards.json").unlink()
+    why = {step.stage: step.why[0] for step in outlook.plan(parameters.read())}
+    told = "not in DVC's cache any more, but here: `lmmodel doctor --fix` saves making it again"
+    assert why["pretrain"] == f"models/pretrain, models/pretrain.json and models/pretrain.csv: {told}"
+    assert why["shards"].endswith(told)
+    assert doctor("--fix") == 0
+    left = {step.stage: step.why for step in outlook.plan(parameters.read()) if step.action != "unchanged"}
+    assert left["shards"] == ("data/shards.json: not in DVC's cache",)
+    assert {*left} <= {"shards", "pretrain", "finetune", "evaluate"}
 
 
 def test_wrong_bytes_that_were_laid_out_go_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import pytest
 
 from lmmodel import folder
 from pipelines import design, outlook, parameters, paths, record
+from pipelines.dagster_dvc import graph
 from pipelines.scratch import Scratch
+from tests.pipelines import a_project
 from tests.project import TREE, Project, until
 
-ACTIONS = {"unchanged": {"unchanged"}, "restored": {"restored"}, "run": {"run"}, "resumed": {"run"}}
 EDITS = [
     ("seed: 1", "seed: 2"),
     ("per_task: 4", "per_task: 3"),
@@ -29,6 +31,44 @@ EDITS = [
     ("_shard: 4000", "_shard: 3000"),
     ("learning_rate: 1e-3", "learning_rate: 2e-3"),
     ("320", "320\n  train_bytes: 1e7"),
+    ("width: 32\n  depth: 2", "depth: 2\n  width: 32"),
+]
+
+
+def remove(name: str) -> Callable[[Project, str], object]:
+    def do(project: Project, lock: str) -> None:
+        path = project.root / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return do
+
+
+def append(name: str, text: str) -> Callable[[Project, str], object]:
+    """At the end of a file, without writing through into the cache."""
+
+    def do(project: Project, lock: str) -> None:
+        before = project.read(name) if (project.root / name).exists() else ""
+        (project.root / name).unlink(missing_ok=True)
+        project.write({name: before + text})
+
+    return do
+
+
+HARMS: list[Callable[[Project, str], object]] = [
+    remove("data/shards"),
+    remove("models/finetune"),
+    remove("models/pretrain.json"),
+    remove("models/design/evaluate.json"),
+    remove("dvc.lock"),
+    append("models/pretrain/notes.txt", "by hand"),
+    append("models/finetune.json", " "),
+    append("models/design/pretrain.json", " "),
+    append("lmmodel/folder.py", "\n# a comment\n"),
+    append("lmmodel/inference/scoring.py", "\n\n_MORE = 1\n"),
+    append("experiments/idea.py", "not Python"),
+    append("data/raw/documents/00.txt", "And so on. "),
+    append("data/raw/documents/unread.md", "not what corpus looks for"),
+    lambda project, lock: project.write({"dvc.lock": lock}),  # as from git, without what lay beside it
 ]
 
 
@@ -38,14 +78,30 @@ def planned(project: Project) -> dict[str, dict[str, Any]]:
     return {entry["stage"]: entry for entry in json.loads(ran.output)}
 
 
+def recorded(project: Project) -> dict[str, dict[str, str | None]]:
+    """Of each stage, what `dvc.lock` has of its outputs."""
+    return {
+        name: {output.path: output.version for output in stage.outputs}
+        for name, stage in graph.settled(project.root).items()
+    }
+
+
 def agree(project: Project) -> set[str]:
     """Plan, do it, and compare; the actions that were planned."""
-    plan = planned(project)
-    ran = project.repro()
+    plan, before = planned(project), recorded(project)
+    ran, after = project.repro(), recorded(project)
     for stage, entry in plan.items():
         became = "run" if stage in ran.stages else "restored" if stage in ran.restored else "unchanged"
-        assert became in ACTIONS.get(entry["action"], {"run", "restored", "unchanged"}), (stage, entry, ran.output)
+        same = all(before[name] == after[name] for name in entry["unless"])
+        assert became in foretold(entry, same=same), (stage, entry, same, ran.output)
     return {entry["action"] for entry in plan.values()}
+
+
+def foretold(entry: dict[str, Any], *, same: bool) -> set[str]:
+    """What may become of a stage by its plan. same: those in `unless` gave the bytes that they gave the last time."""
+    if entry["action"] == "run unless":
+        return {"run", "restored"} if not same else {"unchanged", "restored", *(["run"] if entry["why"] else [])}
+    return {"run"} if entry["action"] == "resumed" else {entry["action"]}
 
 
 def test_planning_takes_no_torch() -> None:
@@ -60,18 +116,54 @@ def test_planning_takes_no_torch() -> None:
 def test_whatever_is_edited_the_plan_comes_true(reproduced: Project, tmp_path: Path, seed: int) -> None:
     project = reproduced.copy(tmp_path / "project")
     chance = random.Random(seed)
-    text, seen = project.read("params.yaml"), set()
-    for _ in range(6):
+    text, lock, seen = project.read("params.yaml"), project.read("dvc.lock"), set()
+    for _ in range(7):
         edited = text
         for old, new in chance.sample(EDITS, chance.randint(0, 2)):
             edited = edited.replace(old, new, 1)
         project.write({"params.yaml": edited})
-        if chance.random() < 0.3:
-            shutil.rmtree(project.root / chance.choice(["data/shards", "models/finetune"]))
+        for harm in chance.sample(HARMS, chance.randint(0, 2)):
+            harm(project, lock)
         seen |= agree(project)
-    project.write({"params.yaml": text})
-    assert agree(project) <= {"unchanged", "restored"}
-    assert {"unchanged", "run"} < seen
+    assert {"unchanged", "run", "restored"} <= seen
+
+
+def why(stage: str) -> tuple[str, ...]:
+    return {step.stage: step for step in outlook.plan(parameters.read())}[stage].why
+
+
+def test_what_is_wrong_with_a_result_is_told_in_a_line(finished: Path) -> None:
+    shutil.rmtree("models/finetune")
+    Path("models/finetune.csv").unlink()
+    shutil.rmtree("models/design")
+    paths.stage("pretrain").metrics.unlink()
+    paths.stage("pretrain").metrics.write_text("{}")
+    assert why("finetune") == ("models/finetune and models/finetune.csv: not here",)
+    assert why("pretrain") == ("models/pretrain.json: changed by hand",)
+    assert why("design")[0].endswith("models/design/tokenizer.json and 5 more: not here")
+
+
+def test_another_commits_result_is_not_called_changed_by_hand(finished: Path) -> None:
+    """As after a `git checkout` that nobody had a `dvc checkout` follow."""
+    lock = paths.LOCK.read_text()
+    (paths.stage("finetune").output / "result.txt").write_text("another\n")
+    a_project.dvc("commit", "--force", "--quiet")
+    assert paths.LOCK.read_text() != lock
+    paths.LOCK.write_text(lock)
+    assert why("finetune") == ("models/finetune: another result lies there",)
+
+
+def test_without_a_lock_file_what_dvc_kept_is_not_called_new(finished: Path) -> None:
+    paths.LOCK.unlink()
+    steps = outlook.plan(parameters.read())
+    assert {(step.action, step.why) for step in steps} == {("restored", ("dvc.lock does not have it",))}
+
+
+def test_a_command_that_changed_is_told_whole(finished: Path) -> None:
+    graph_file = Path("dvc.yaml")
+    graph_file.write_text(graph_file.read_text().replace("python -m pipelines.shards", "python -O -m pipelines.shards"))
+    told = "cmd was `python -m pipelines.shards` and is `python -O -m pipelines.shards` now"
+    assert why("shards") == (told,)
 
 
 @pytest.mark.slow

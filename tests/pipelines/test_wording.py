@@ -51,6 +51,14 @@ def test_words_are_listed() -> None:
     assert wording.listed(["a", "b"], "or") == "a or b"
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [(["a"], "a"), (["a", "b", "c", "d"], "a, b, c and d"), ([*"abcde"], "a, b, c and 2 more")],
+)
+def test_of_many_words_a_few_are_said(words: list[str], text: str) -> None:
+    assert wording.few(words) == text
+
+
 def test_a_table_lines_up() -> None:
     assert wording.table([("a", "1"), ("long", "22")], "<>", indent=1, gap=2) == [" a      1", " long  22"]
     assert wording.table([], "<>") == []
