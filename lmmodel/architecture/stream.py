@@ -5,12 +5,12 @@ Jordan and others, 2024, modded-nanogpt; Karpathy, 2025, nanochat. A block holds
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:  # a block's options name `Scalars`, and options are read without torch
+    from torch import Tensor, nn
 
-from lmmodel.architecture.span import Span
+    from lmmodel.architecture.span import Span
 
 Scalars = Literal["none", "stream", "stream_and_first"]
 """Which a block has: none; one for the stream; one more for what entered the first layer that asks, added to it."""
@@ -18,8 +18,10 @@ Scalars = Literal["none", "stream", "stream_and_first"]
 
 def scalars(choice: Scalars) -> nn.Parameter | None:
     """Values that change nothing at first: one for the stream, zero for what entered the first layer."""
+    import torch
+
     first = {"none": None, "stream": [1.0], "stream_and_first": [1.0, 0.0]}[choice]
-    return None if first is None else nn.Parameter(torch.tensor(first))
+    return None if first is None else torch.nn.Parameter(torch.tensor(first))
 
 
 def scaled(x_BTD: Tensor, scalars: Tensor | None, span: Span) -> Tensor:
