@@ -194,7 +194,8 @@ def _no_option(family: Family, kind: str, option: str) -> str:
     takes = f"which takes {', '.join(known)}" if known else "which takes none"
     others = [name for name in family.names() if option in family.options(name).model_fields]
     have = "has" if len(others) == 1 else "have"
-    hint = f" ({', '.join(others)} {have} it)" if others else suggestion(option, known)
+    whole = f"'{kind}' in place of the whole section takes its own defaults"
+    hint = f" ({', '.join(others)} {have} it; {whole})" if others else suggestion(option, known)
     return f"is not an option of {kind}, {takes}{hint}"
 
 

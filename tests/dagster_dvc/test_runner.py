@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -190,6 +191,22 @@ def test_the_same_stage_from_two_doors_runs_once(tmp_path: Path) -> None:
     thread.join()
     assert process.wait() == 0
     assert lines[-1] == "unchanged"
+    assert len(toy.pids) == 1
+
+
+def test_a_persons_own_dvc_is_told_who_is_at_it_and_disturbs_nobody(tmp_path: Path) -> None:
+    """dvc does not wait for a stage that somebody is at: it ends, with the number of who that is."""
+    toy = Toy.slow(tmp_path)
+    process = starter(toy)
+    command = [sys.executable, "-m", "dvc", "repro"]
+    second = subprocess.run(command, cwd=toy.root, env=environment(), capture_output=True, text=True, check=False)
+    assert second.returncode != 0
+    assert "is busy, it is being blocked by" in second.stderr
+    above = {parent.pid for parent in psutil.Process(toy.pids[0]).parents()}
+    assert above & {int(number) for number in re.findall(r"PID (\d+)", second.stderr)}
+    toy.write({"go": ""})
+    assert process.wait() == 0
+    assert "didn't change" in toy.dvc("repro")
     assert len(toy.pids) == 1
 
 

@@ -111,3 +111,25 @@ def test_the_default_file_follows_its_schema():
     for key, wrong in [("seed", "one"), ("model", {"widht": 3}), ("tokenizer", {"algorithm": "bep"})]:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**data, key: wrong}, parameters.schema())
+
+
+def set_by_dvc(folder: Path, *overrides: str) -> parameters.Parameters:
+    """What `dvc exp run -S` makes of the file."""
+    from dvc.utils.hydra import apply_overrides
+
+    file = folder / "params.yaml"
+    file.write_text(TEXT, encoding="utf-8")
+    apply_overrides(str(file), list(overrides))
+    return parameters.read(file)
+
+
+def test_what_dvc_sets_is_understood_and_a_kind_is_changed_with_its_section(tmp_path: Path) -> None:
+    """It puts a name in place of a mapping; a `kind` alone leaves the options of the other one behind."""
+    assert set_by_dvc(tmp_path, "model.depth=4", "seed=3").declaration.depth == 4
+    told = set_by_dvc(tmp_path, "model.design=gpt2", "pretrain.optimizer.learning_rate=3e-4")
+    assert told.flat["model.layers.0.norm.kind"] == "layer"
+    assert told.flat["pretrain.optimizer.learning_rate"] == 3e-4
+    told = set_by_dvc(tmp_path, "model.design.attention=latent")
+    assert told.flat["model.layers.0.attention.kind"] == "latent"
+    with pytest.raises(Refusal, match=r"kv_heads is not an option of latent.*'latent' in place of the whole section"):
+        set_by_dvc(tmp_path, "model.design.attention.kind=latent")
