@@ -10,34 +10,19 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from lmmodel.params.refusal import Refusal
-from pipelines import interpreter, paths, tracking, wording
+from pipelines import ailing_store, interpreter, wording
+from pipelines.ailment import Ailment
 from pipelines.dagster_dvc import health, lockfile, remotes, turn
 from pipelines.scratch import Scratch, spent
 
 HERE = Path()
-SET_ASIDE = paths.OWN / "set-aside"
 SOON_READ_BYTES = 200_000_000
 """So much is read in a second or two; from there on it is shown how far that is."""
-
-
-@dataclass(frozen=True)
-class Ailment:
-    """One thing that is not as it should be.
-
-    text: what is the matter and what comes of it. remedy: what `mend` does; where that is None, what a person can do.
-    `mend` gives what is left to be said afterwards. harmless: it costs room, and breaks nothing.
-    """
-
-    text: str
-    remedy: str
-    mend: Callable[[], str] | None = None
-    harmless: bool = False
 
 
 def examine(*, deep: bool = False) -> Iterator[Ailment]:
@@ -45,7 +30,7 @@ def examine(*, deep: bool = False) -> Iterator[Ailment]:
 
     deep: every object in DVC's cache is read, and not only those of the results in `dvc.lock`.
     """
-    for look in (python, identity, book, lock, partial(cache, deep=deep), lost, storage, scratch, runs, old_store):
+    for look in (python, book, lock, identity, partial(cache, deep=deep), lost, storage, scratch, *ailing_store.LOOKS):
         yield from look()
 
 
@@ -126,12 +111,23 @@ def lock() -> Iterator[Ailment]:
     reason = lockfile.unreadable(HERE.resolve())
     if reason and reason.path and reason.path.name == lockfile.NAME:
         yield Ailment(
-            f"{os.path.relpath(reason.path)} was cut short by a dvc that was killed: every dvc command fails on it.",
+            f"{os.path.relpath(reason.path)} {lockfile.harm(reason.path)}: every dvc command fails on it.",
             "keeps its whole entries; `dvc repro` restores the others from the run cache",
             lambda: "; ".join(lockfile.mend(HERE.resolve())),
         )
+    elif reason and reason.lacks_git:
+        yield Ailment(
+            "This is no git repository, as where the files came out of an archive: every dvc command fails.",
+            "makes it one (`git init`); `git add -A && git commit` then keeps what stands here",
+            _begin,
+        )
     elif reason:
-        yield Ailment(f"dvc cannot read this project: {reason}", "mend that file, or `git checkout` it.")
+        yield Ailment(f"dvc cannot read this project: {reason}", "mend what that names, or `git checkout` it.")
+
+
+def _begin() -> str:
+    subprocess.run(["git", "init", "--quiet", "."], check=True)
+    return ""
 
 
 def cache(*, deep: bool) -> Iterator[Ailment]:
@@ -216,36 +212,3 @@ def _discard(left: list[Scratch]) -> str:
     for one in left:
         one.discard()
     return ""
-
-
-def runs() -> Iterator[Ailment]:
-    """Runs in MLflow's database that were never ended."""
-    if left := tracking.left_running():
-        yield Ailment(
-            f"MLflow shows {wording.listed([one.name for one in left][:3])} as running, and no process does.",
-            "carries over what was noted of it, and ends it as killed",
-            _end_runs,
-        )
-
-
-def _end_runs() -> str:
-    tracking.end_left()
-    return ""
-
-
-def old_store() -> Iterator[Ailment]:
-    """What an older MLflow kept its runs in: where it lies, a plain `mlflow ui` takes it for the store, and fails."""
-    if any(Path("mlruns").glob("[0-9]*/meta.yaml")):
-        yield Ailment(
-            "./mlruns holds runs of another MLflow: `mlflow ui` looks there and not into mlflow.db, and fails.",
-            f"moves it to {SET_ASIDE}/, as it is",
-            _set_aside,
-        )
-
-
-def _set_aside() -> str:
-    SET_ASIDE.mkdir(parents=True, exist_ok=True)
-    number = len(list(SET_ASIDE.glob("mlruns*")))
-    target = SET_ASIDE / (f"mlruns-{number}" if number else "mlruns")
-    Path("mlruns").rename(target)
-    return f"it is in {target} now"

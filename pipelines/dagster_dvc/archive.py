@@ -28,7 +28,10 @@ class Archive:
         path = Path(self._repo.cache.local.oid_to_path(oid)) if oid else Path()
         if not oid or not path.is_file():
             return False
-        return not oid.endswith(".dir") or all(self.has(one["md5"]) for one in json.loads(path.read_bytes()))
+        try:
+            return not oid.endswith(".dir") or all(self.has(one["md5"]) for one in json.loads(path.read_bytes()))
+        except (ValueError, TypeError, KeyError):  # the list of a folder, damaged
+            return False
 
     def read(self, oid: str | None) -> bytes | None:
         """The bytes of one object; None where it is not to be had."""

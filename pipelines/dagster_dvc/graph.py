@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -181,10 +181,16 @@ def opened(root: str | os.PathLike[str]) -> Iterator[Project]:
 
 
 class UnreadableError(Exception):
-    """dvc cannot read the project; the text is dvc's own reason, in a line. `path`: the file at fault, if known."""
+    """dvc cannot read the project; the text is dvc's own reason, in a line. `path`: the file at fault, if known.
+
+    lacks_git: it is no git repository, and its configuration does not say that it is to be none.
+    """
 
     def __init__(self, error: Exception) -> None:
+        from dvc.scm import SCMError
+
         super().__init__(" ".join(str(error).split()))
+        self.lacks_git = isinstance(error, SCMError)
         self.path = Path(path) if (path := getattr(error, "path", None)) else None
 
 
@@ -202,7 +208,11 @@ def legible(root: str | os.PathLike[str], *, patient: bool = True) -> Iterator[P
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
 
-    with opened(root) as project:
+    with ExitStack() as stack:
+        try:
+            project = stack.enter_context(opened(root))
+        except DvcException as error:  # no git, no .dvc, a configuration that it does not understand
+            raise UnreadableError(error) from error
         while True:
             try:
                 with project.lock:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.dagster_dvc import graph, turn
-from pipelines.dagster_dvc.archive import Archive
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -134,9 +133,11 @@ def keep(root: Path) -> None:
 
 
 def _lost(repo: Repo) -> Iterator[Output]:
-    archive = Archive(repo)
+    """Not those of which the cache has the list of files, damaged: `corrupt` finds that."""
     for out in _cached(repo):
-        if not archive.has(out.hash_info.value) and out.exists and not out.changed_checksum():
+        top, *rest = [Object(oid, Path(out.cache.oid_to_path(oid))) for oid, _ in _files(out)]
+        is_whole = top.path.is_file() and (all(one.path.is_file() for one in rest) or not top.is_sound)
+        if not is_whole and out.exists and not out.changed_checksum():
             yield out
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from lmmodel.params.refusal import Refusal
 from pipelines import ailments, cli, outlook, parameters, paths
 from pipelines.dagster_dvc import health, turn
 from pipelines.scratch import Scratch
 from pipelines.tracking.store import Store
+from tests.pipelines import a_project
 from tests.project import STAGES, TREE, Project
 
 LOCKS = (".dvc/tmp/lock", ".dvc/tmp/rwlock.lock")
@@ -87,6 +90,27 @@ def cut_lock() -> None:
     paths.LOCK.write_text(text[: text.rindex("path:") + 3])
 
 
+def merged_lock() -> None:
+    text = paths.LOCK.read_text()
+    place = text.index("\n", text.index("\n  pretrain:") + 1) + 1
+    paths.LOCK.write_text(f"{text[:place]}<<<<<<< HEAD\n    x: 1\n=======\n    x: 2\n>>>>>>> other\n{text[place:]}")
+
+
+def broken_database() -> None:
+    Path("mlflow.db").write_text("no database, but as long as one")
+
+
+def torn_database() -> None:
+    """Pages in its middle are gone."""
+    with closing(sqlite3.connect("mlflow.db")) as store:
+        store.execute("CREATE TABLE points (step INTEGER, value TEXT)")
+        store.executemany("INSERT INTO points VALUES (?, ?)", [(step, "x" * 500) for step in range(200)])
+        store.commit()
+    content = bytearray(Path("mlflow.db").read_bytes())
+    content[8192:40960] = bytes(range(256)) * 128
+    Path("mlflow.db").write_bytes(content)
+
+
 def cached(path: str, *, folder: bool = False) -> Path:
     """The object in the cache that `path` is laid out from, or the list of a folder's files."""
     found = [one for one in health.objects(Path()) if Path(path).resolve() in one.places]
@@ -138,6 +162,9 @@ AILMENTS: list[tuple[Callable[[], None], str]] = [
     (cut_book, "rwlock was cut short by a dvc that was killed"),
     (empty_book, "rwlock was cut short by a dvc that was killed"),
     (cut_lock, "dvc.lock was cut short by a dvc that was killed"),
+    (merged_lock, "dvc.lock holds both sides of a merge: every dvc command fails on it."),
+    (broken_database, "mlflow.db is damaged (file is not a database): nothing is noted in MLflow any more."),
+    (torn_database, "mlflow.db is damaged ("),
     (flipped_byte, "1 object in DVC's cache changed since DVC wrote it (models/pretrain/result.txt)"),
     (flipped_metric, "1 object in DVC's cache changed since DVC wrote it (models/pretrain.json)"),
     (flipped_list, "1 object in DVC's cache changed since DVC wrote it (models/pretrain)"),
@@ -195,6 +222,27 @@ def test_what_the_cache_has_lost_need_not_be_made_again(here: Path) -> None:
     left = {step.stage: step.why for step in outlook.plan(parameters.read()) if step.action != "unchanged"}
     assert left["shards"] == ("data/shards.json: not in DVC's cache",)
     assert {*left} <= {"shards", "pretrain", "finetune", "evaluate"}
+
+
+def test_files_out_of_an_archive_are_made_a_repository(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(".git")
+    a_project.dvc("config", "core.no_scm", "false")
+    with pytest.raises(Refusal, match="dvc cannot read this project: .* is not a git repository"):
+        outlook.plan(parameters.read())
+    assert doctor() == 1
+    assert "This is no git repository" in capsys.readouterr().out
+    assert not Path(".git").exists()
+    assert doctor("--fix") == 0
+    assert doctor() == 0
+    assert {step.action for step in outlook.plan(parameters.read())} == {"unchanged"}
+
+
+def test_what_dvc_does_not_understand_is_told_in_its_words(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(".dvc/config").write_text("[core]\n    nosuch = true\n")
+    assert doctor("--fix") == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "dvc cannot read this project: config file error" in said
+    assert "nosuch" in said
 
 
 def test_wrong_bytes_that_were_laid_out_go_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
