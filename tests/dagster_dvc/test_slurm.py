@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from dagster._core.launcher.base import WorkerStatus
 
 from pipelines.dagster_dvc.slurm import JOB, SlurmError, SlurmRunLauncher
-from tests.dagster_dvc.dagster_dev import TREE, prepared, served
+from tests.dagster_dvc.dagster_dev import prepared, served
 from tests.dagster_dvc.test_runner import lives, until
 from tests.dagster_dvc.toy import Toy
 
@@ -39,7 +40,7 @@ COMMANDS = {
         """,
     "scancel": 'kill -TERM -- -"$1"\n',
 }
-LAUNCHER = """
+LAUNCHER = """\
 run_launcher:
   module: pipelines.dagster_dvc.slurm
   class: SlurmRunLauncher
@@ -117,12 +118,10 @@ def test_what_slurm_refuses_is_told_in_its_words(cluster: Path, monkeypatch: pyt
 def test_a_run_is_a_job_that_can_be_stopped_and_is_missed_when_it_is_gone(cluster: Path, tmp_path: Path) -> None:
     """Through `dagster dev`, as a person would: done, stopped by its button, and killed with its node."""
     toy = prepared(Toy.slow(tmp_path / "toy"))
-    text = (
-        (TREE / "dagster.yaml")
-        .read_text()
-        .replace("  enabled: true\n  free", "  enabled: true\n  poll_interval_seconds: 2\n  free")
-    )
-    toy.write({"dagster.yaml": text + LAUNCHER, "go": ""})
+    own = re.compile(r"^run_launcher:\n(?:  .*\n)+", re.MULTILINE)
+    text, replaced = own.subn(LAUNCHER, (toy.root / "dagster.yaml").read_text())
+    assert replaced == 1
+    toy.write({"dagster.yaml": text.replace("poll_interval_seconds: 20", "poll_interval_seconds: 2"), "go": ""})
     with served(toy) as page:
         done = page.materialize("slow")
         until(lambda: page.status(done) == "SUCCESS", seconds=90)

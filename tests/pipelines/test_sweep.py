@@ -80,7 +80,7 @@ def test_designs_and_seeds_are_queued_run_side_by_side_and_compared(
     assert project.dvc("queue", "start", "-j", "2").code == 0
     status = project.dvc("queue", "status").output
     while "Queued" in status or "Running" in status:
-        time.sleep(2)
+        time.sleep(10)  # each look takes a core for two seconds, which those at work lack
         status = project.dvc("queue", "status").output
     ended = [line.split() for line in status.splitlines() if line.endswith(("Success", "Failed"))]
     named = {outcome: [row[1] for row in ended if row[-1] == outcome] for outcome in ("Success", "Failed")}
