@@ -18,13 +18,13 @@ SOURCE = Path(__file__).with_name("power_cut.c")
 ENDED = 77
 
 
-def run(program: Path, folder: Path) -> str:
-    """What `program FOLDER` says: a program that uses `cuts`, under the library that makes them."""
+def run(program: Path, folder: Path, *told: str) -> str:
+    """What `program FOLDER` says, which may be `told` more: one that uses `cuts`, under the library that makes them."""
     library = folder / "power_cut.so"
     build = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"]
     subprocess.run(build, check=True)
     done = subprocess.run(
-        [sys.executable, str(program), str(folder)],
+        [sys.executable, str(program), str(folder), *told],
         env={**os.environ, "LD_PRELOAD": str(library)},
         cwd=folder,
         capture_output=True,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,15 @@ def training(scratch: Path, steps: int, model: Any, crew: Crew, save_seconds: fl
             **more.get("section", {}),
         }
     )
-    launch = more.get("launch", {})
+    launch, precision = more.get("launch", {}), told.precision
+    if precision == "float8":  # a processor computes it, if slowly, and is refused it
+        told = told.model_copy(update={"precision": "bfloat16"})
     plan = kept(scratch) if crew.first else None
     again = Launch.model_validate(launch)
     plan = crew.told(
         shared(plan, again, processes=crew.size) if plan else small.plan(told, processes=crew.size, **launch)
     )
+    plan = replace(plan, precision=precision)
     return small.training(
         scratch, told=told, model=model, plan=plan, crew=crew, save_seconds=save_seconds, keep=again.keep
     )

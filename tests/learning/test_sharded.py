@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from pydantic import ValidationError
 from lmmodel.learning import dcp, plan, saving
 from lmmodel.learning.settings import Launch
 from lmmodel.params.refusal import Refusal
+from tests import power_cut
 from tests.learning import small
 from tests.learning.test_crew import close, command, more, one_is_killed, run, stays_close, told, under_way
 
@@ -45,6 +48,26 @@ def test_pieces_stay_within_rounding_of_a_whole(tmp_path: Path, design: str, opt
 )
 def test_in_pieces_too(tmp_path: Path, given: list[str]) -> None:
     stays_close(tmp_path, "dense", given, processes=3, **SHARD)
+
+
+@pytest.mark.slow
+def test_bases_that_gradients_are_turned_into_are_kept_by_one_owner_each(tmp_path: Path) -> None:
+    """SOAP's; where a gradient has no direction they follow the last bits of sums, so these are looked at less closely."""
+    given = more(optimizer={"kind": "soap", "epsilon": 1e-3, "basis_steps": 3})
+    stays_close(tmp_path, "dense", given, processes=3, tolerance=1e-4, **SHARD)
+
+
+@pytest.mark.slow
+def test_what_is_left_out_at_random_is_the_same_in_pieces_as_whole(tmp_path: Path) -> None:
+    """Each process draws for its own rows: so two with all of the model are what two with pieces are held against."""
+    stays_close(tmp_path, "dense", more(dropout=0.2), alone=2, **SHARD)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "float8"])
+def test_pieces_in_fewer_bits_learn_as_a_whole_does(tmp_path: Path, precision: str) -> None:
+    """What is summed in another order is rounded to other last bits, of 8."""
+    stays_close(tmp_path, "crossing", more(precision=precision), tolerance=0.02, **SHARD)
 
 
 @pytest.mark.parametrize("processes", [1, 3])
@@ -87,6 +110,17 @@ def test_a_full_disk_is_told_in_a_line_and_leaves_no_part_of_a_state(tmp_path: P
     assert "the disk is full: there is no room for the state after step 1; none was kept before it" in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["lock", "plan.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("cc") is None, reason="needs Linux and a C compiler")
+@pytest.mark.parametrize(("rank", "least"), [(0, 30), (1, 10)])
+def test_cut_off_at_every_file_operation_of_a_process_a_state_is_the_old_or_the_new_one(
+    tmp_path: Path, rank: int, least: int
+) -> None:
+    """The first writes its part, the index, the names; the other one its part alone."""
+    said = power_cut.run(Path(__file__).with_name("cut_pieces.py"), tmp_path, str(rank))
+    assert int(said.split()[0]) > least
 
 
 @pytest.mark.slow
