@@ -19,10 +19,10 @@ _DRAWING = 36, 62  # the narrowest and the widest
 Counts = dict[str, Any]
 
 
-def drawn(declaration: Declaration, counts: Counts) -> Iterator[str]:
-    """From tokens to logits, with what each part holds and computes."""
+def drawn(declaration: Declaration, counts: Counts, columns: int | None = None) -> Iterator[str]:
+    """From tokens to logits, with what each part holds and computes. columns: to draw in; None: the terminal's."""
     wide = _wide(counts)
-    left = max(_DRAWING[0], min(_DRAWING[1], wording.width() - _FIGURES - wide))
+    left = max(_DRAWING[0], min(_DRAWING[1], (columns or wording.width()) - _FIGURES - wide))
     yield f"{'':<{left}}{'parameters':>{wide + 5}}{'FLOPs a token, forward':>26}"
     yield "  tokens_BT"
     yield from _row(left, "    embedding", _embedding(declaration), counts, ("embedding",))

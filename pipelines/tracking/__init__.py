@@ -13,8 +13,11 @@ not be carried stays where it is, and the next one to come by carries it.
     notes        the file in between
     opening      what a run says of itself at its start: identity, parameters, data, commit, platform
     delivery     the process that carries notes to MLflow
-    store        MLflow itself: where it is, and one run for each identity
+    store        MLflow itself: one run for each identity
+    location     where it is
     experiment   where its runs are together
+    inputs       what a run read
+    checkpoints  what trainings put out, as models by reference
     limits       what it takes: names, lengths, numbers
     description  the page beside a run: its design drawn, the table, samples
     leaderboard  how its page shows the candidates

@@ -77,16 +77,22 @@ class Delivery:
             self._store.tag(self._run.run_id, first["tags"])
         elif self._run and "artifact" in first:
             self._store.artifact(self._run, self._notes.artifact(first["artifact"]))
+        elif self._run and "checkpoint" in first:
+            self._store.checkpoint(self._run, first["checkpoint"])
         elif self._run and "end" in first:
             self._end(first["end"], first["time_ms"])
         return 1
 
     def _draw(self, design: Record | None) -> None:
-        """Describe the run by its design, where it can be drawn: a kind of one's own may be gone, or fail, by now."""
+        """Describe the run by its design, drawn once for a candidate and all that is nested below it.
+
+        Where it can be drawn: a kind of one's own may be gone, or fail, by now.
+        """
         if not design or self._store is None or self._run is None:
             return
+        drawing = self._store.drawing(self._run)
         try:
-            drawing = description.design(**design)
+            drawing = drawing or description.design(**design)
         except Exception as error:
             print(f"no drawing: {error}", flush=True)
             return

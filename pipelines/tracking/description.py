@@ -12,15 +12,22 @@ from typing import Any
 
 PARTS = ("# Design", "# Evaluation", "# Samples")
 
+_COLUMNS = 100  # the same page whoever draws it, with or without a terminal
+
 _BEGINNINGS = re.compile(rf"^(?={'$|'.join(PARTS)}$)", re.MULTILINE)
 
 
-def put_in(page: str, part: str) -> str:
-    """`page` with `part` in its place; as it is where the part's heading is none of `PARTS`."""
+def put_in(page: str, new: str) -> str:
+    """`page` with the part `new` in its place; as it is where the part's heading is none of `PARTS`."""
     known = {_heading(text): text for text in _BEGINNINGS.split(page) if text.strip()}
     order = (*(heading for heading in known if heading not in PARTS), *PARTS)
-    known |= {_heading(part): part} if _heading(part) in PARTS else {}
+    known |= {_heading(new): new} if _heading(new) in PARTS else {}
     return "\n\n".join(known[heading].strip() for heading in order if heading in known) + "\n"
+
+
+def part(page: str, heading: str) -> str:
+    """The part of `page` under `heading`, one of `PARTS`; nothing where it has none."""
+    return next((text.strip() for text in _BEGINNINGS.split(page) if _heading(text) == heading), "")
 
 
 def _heading(text: str) -> str:
@@ -36,6 +43,6 @@ def design(declaration: dict[str, Any], counts: dict[str, Any]) -> str:
     told = Declaration.parse(json.dumps(declaration))
     kinds = list(dict.fromkeys(layer.model_dump_json() for layer in told.layers))
     names = [f"L{kinds.index(layer.model_dump_json()) + 1}" for layer in told.layers]  # a declaration keeps none
-    lines = drawn(told.model_copy(update={"names": tuple(names)}), counts)
+    lines = drawn(told.model_copy(update={"names": tuple(names)}), counts, columns=_COLUMNS)
     words = f"{describing.size(declaration)}: {describing.brief(declaration)}"
     return "\n".join([PARTS[0], "", words, "", "```text", *lines, "```"])

@@ -10,10 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines import paths
 from pipelines.tracking.notes import Writer, begin, place
 
 if TYPE_CHECKING:
     from pipelines.work import Job
+
+TRAININGS = ("pretrain", "finetune")
+"""The stages whose runs put out a checkpoint."""
 
 SWITCH = "LMMODEL_TRACKING"
 """Set to `off`, nothing is noted; `lmmodel report` can still make the runs from what the stages wrote."""
@@ -52,6 +56,10 @@ class Run:
     def pages(self, folder: Path) -> None:
         """The pages in `folder` that the run is described by."""
         self._quietly(lambda notes: notes.keep_pages(folder))
+
+    def checkpoint(self, folder: Path) -> None:
+        """What was trained, which will lie in `folder`: a model in MLflow, by reference. Its weights stay in DVC."""
+        self._quietly(lambda notes: notes.add(checkpoint={"path": str(folder)}))
 
     def begin(self, job: Job, parameters: dict[str, Any]) -> None:
         """Start noting what `job` does."""
@@ -105,6 +113,8 @@ def follow(job: Job, parameters: dict[str, Any] | None = None) -> Iterator[Run]:
         run.end("FAILED")
         raise
     run.pages(job.output)
+    if job.stage in TRAININGS:
+        run.checkpoint(paths.stage(job.stage).output)
     run.end("FINISHED")
 
 

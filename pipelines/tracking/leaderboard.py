@@ -10,8 +10,9 @@ PAGE = "http://127.0.0.1:5000"
 """Where `mlflow ui`, started in the project's folder, answers."""
 
 _VIEW = "leaderboard"
-LEADERBOARD = f"{PAGE}/#/experiments/1/runs?viewStateShareKey={_VIEW}"
-"""Where `mlflow ui`, started in the project's folder, shows the candidates by what they came to."""
+LEADERBOARD = f"{PAGE}/#/experiments/1/runs?viewStateShareKey={_VIEW}&workflowType=machine_learning"
+"""Where `mlflow ui`, started in the project's folder, shows the candidates by what they came to; beside them, what
+belongs to trainings rather than to agents."""
 
 
 def tags() -> dict[str, str]:

@@ -18,6 +18,11 @@ def key(name: str) -> str:
     return re.sub(r"[^\w.\- :/]", "_", name)[:KEY_LETTERS]
 
 
+def model_name(name: str) -> str:
+    """A name that MLflow takes for a model."""
+    return re.sub(r"""[/:.%"']""", "_", name)[:KEY_LETTERS]
+
+
 def cut(text: str, letters: int) -> str:
     """`text`, or as much of it as fits."""
     return text if len(text) <= letters else text[: letters - 1] + "…"
@@ -30,6 +35,11 @@ def numbers(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from numbers(value, f"{prefix}{name}/")
         elif isinstance(value, int | float) and math.isfinite(value):
             yield key(f"{prefix}{name}"), float(value)
+
+
+def below(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
+    """The figures whose names begin with `prefix`, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in figures.items() if name.startswith(prefix)}
 
 
 def batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

@@ -47,9 +47,10 @@ def describe(
     told: dict[str, Any] = {name: _section(paths.stage(name)) for name in MADE_OF[stage.name]}
     told["seed"] = told[stage.name].pop("seed", 0)
     name = stage.name
+    model = json.loads(paths.DECLARATION.read_text(encoding="utf-8"))
     if stage.name == CANDIDATE:
-        told["model"] = json.loads(paths.DECLARATION.read_text(encoding="utf-8"))
-        name = _name(told["model"], told["seed"])
+        told["model"] = model
+        name = _name(model, told["seed"])
     always = {"mlflow.source.name": f"python -m pipelines.{stage.name}", "mlflow.source.type": "LOCAL"}
     return {
         "stage": stage.name,
@@ -59,7 +60,7 @@ def describe(
         "parameters": flat({**told, **(extra or {})}),
         "tags": {key: str(value) for key, value in {**always, **(tags or {})}.items()},
         "data": _data(stage),
-        "design": _design(told["model"]) if stage.name == CANDIDATE else {},
+        "design": _design(model),
     }
 
 
@@ -126,19 +127,30 @@ def _kinds(layers: list[dict[str, Any]], part: str) -> str:
     return "+".join(kinds) or "-"
 
 
-def _data(stage: paths.Stage) -> list[dict[str, str]]:
-    """What the stage read, by path, digest and DVC's hash; not the declaration, which is in the parameters."""
+def _data(stage: paths.Stage) -> list[dict[str, Any]]:
+    """What the stage read, by path, digest and DVC's hash, and whose it is where it is a checkpoint; not the
+    declaration, which is in the parameters."""
     found = record.read(stage).inputs
     context = "evaluation" if stage.name == "evaluate" else "training"
-    known = _hashes()
+    known, trained = hashes(), _checkpoints(stage)
     return [
-        {"name": path, "digest": digest, "context": context, "dvc": known.get(path, "")}
+        {"name": path, "digest": digest, "context": context, "dvc": known.get(path, ""), **trained.get(path, {})}
         for path, digest in found.items()
         if not path.startswith(f"{paths.DESIGN}")
     ]
 
 
-def _hashes() -> dict[str, str]:
+def _checkpoints(stage: paths.Stage) -> dict[str, dict[str, Any]]:
+    """The checkpoints that the stage reads by their path, each with the stage and the identity of its training.
+
+    Of no others: while a stage runs, what it and those after it made before may be gone.
+    """
+    made = [one for name in MADE_OF if (one := paths.stage(name)).output in stage.inputs.values()]
+    here = [one for one in made if (one.output / "checkpoint.json").is_file()]
+    return {str(one.output): {"checkpoint": {"stage": one.name, "identity": record.read(one).identity}} for one in here}
+
+
+def hashes() -> dict[str, str]:
     """Path -> the hash that dvc.lock gives it; nothing while another dvc is writing there."""
     try:
         outs = [item for entry in standing.lock().values() for item in entry.get("outs", [])]

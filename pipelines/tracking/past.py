@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from pipelines.tracking.store import database, uri
+from pipelines.tracking.location import database, uri
 
 
 def is_local(root: Path | None = None) -> bool:

@@ -20,7 +20,7 @@ from pipelines import paths, record, standing
 from pipelines.tracking import past
 from pipelines.tracking.delivery import deliver_abandoned
 from pipelines.tracking.notes import begin, place
-from pipelines.tracking.opening import MADE_OF, STAGE, describe
+from pipelines.tracking.opening import MADE_OF, STAGE, describe, hashes
 from pipelines.tracking.store import IDENTITY, Store
 
 
@@ -81,12 +81,15 @@ def _known() -> set[str]:
 
 def _note(stage: paths.Stage, identity: str) -> None:
     """The notes that the work would have left."""
+    decided = _decided(stage)
     notes = begin(place(), f"{stage.name}-{identity[:12]}")
-    notes.add(begin=describe(stage, identity=identity, tags={"lmmodel.rebuilt": True}, extra=_decided(stage)))
+    notes.add(begin=describe(stage, identity=identity, tags={"lmmodel.rebuilt": True}, extra=decided))
     for step, metrics in _points(stage.curve):
         notes.add(metrics=metrics, step=step)
     notes.add(figures=json.loads(stage.metrics.read_text(encoding="utf-8")))
     notes.keep_pages(stage.output)
+    if decided:
+        notes.add(checkpoint={"path": str(stage.output), "dvc": hashes().get(str(stage.output), "")})
     notes.add(end="FINISHED")
     notes.close()
 

@@ -7,20 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.tracking import checkpoints
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A model to register. code: the script that makes it. config: what the script is told. run: whose it is."""
+    """A model to register. code: the script that makes it. config: what that is told. model: what is there so far."""
 
     name: str
     code: Path
     config: dict[str, str]
     tags: dict[str, str]
-    run: str
-    experiment: str
+    model: LoggedModel
 
 
 def champion(client: MlflowClient, name: str, alias: str) -> dict[str, str] | None:
@@ -34,7 +36,7 @@ def champion(client: MlflowClient, name: str, alias: str) -> dict[str, str] | No
 
 
 def register(client: MlflowClient, entry: Entry, alias: str) -> str:
-    """A version of `entry`, named by `alias`; its number. The model is logged beside the run that trained it."""
+    """A version of `entry`, named by `alias`; its number. What was there by reference can be loaded from then on."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -42,14 +44,15 @@ def register(client: MlflowClient, entry: Entry, alias: str) -> str:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    model = client.create_logged_model(entry.experiment, entry.name, source_run_id=entry.run, tags=entry.tags)
+    model = entry.model
     with tempfile.TemporaryDirectory() as folder:
         _write(Path(folder) / "model", entry)
         client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
-    client.finalize_logged_model(model.model_id, "READY")
-    made = client.create_model_version(
-        entry.name, source=f"models:/{model.model_id}", run_id=entry.run, tags=entry.tags, model_id=model.model_id
-    )
+    checkpoints.tag(client, model, entry.tags)
+    if checkpoints.EXTERNAL in model.tags:
+        client.delete_logged_model_tag(model.model_id, checkpoints.EXTERNAL)
+    source, run = f"models:/{model.model_id}", model.source_run_id
+    made = client.create_model_version(entry.name, source=source, run_id=run, tags=entry.tags, model_id=model.model_id)
     client.set_registered_model_alias(entry.name, alias, made.version)
     return str(made.version)
 

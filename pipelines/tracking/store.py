@@ -1,11 +1,11 @@
-"""MLflow itself: where it is, and one run for each identity."""
+"""MLflow itself: one run for each identity."""
 
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import paths
-from pipelines.tracking import description, experiment, limits
+from pipelines.tracking import checkpoints, description, experiment, inputs, limits
+from pipelines.tracking.location import uri
 from pipelines.tracking.notes import Record, place
-from pipelines.tracking.opening import STAGE
+from pipelines.tracking.opening import CANDIDATE, STAGE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import LoggedModel, Run
 
 IDENTITY = "lmmodel.identity"
 """The tag by which a run is found."""
@@ -35,28 +36,16 @@ _ENVIRONMENT = {
 }
 
 
-def database(root: Path | None = None) -> Path:
-    """The database that is used where `MLFLOW_TRACKING_URI` names no other.
-
-    It lies where a plain `mlflow ui`, started in the project's folder, looks for one.
-    """
-    return paths.home(root) / "mlflow.db"
-
-
-def uri(root: Path | None = None) -> str:
-    """Where the runs are. Absolute, since a stage may run in a clone of the project."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database(root)}"
-
-
 @dataclass
 class Tracked:
-    """A run under way: how far each of its curves reaches, and what is known to stand in it."""
+    """A run under way: how far each of its curves reaches, what is known to stand in it, the checkpoints it read."""
 
     run_id: str
     candidate: str | None = None
     stage: str = ""
     reached: dict[str, int] = field(default_factory=dict)
     figures: dict[tuple[str, str], float] = field(default_factory=dict)
+    read: dict[str, LoggedModel] = field(default_factory=dict)
 
 
 class Store:
@@ -109,9 +98,11 @@ class Store:
         """The run that a `begin` record is about: found by its identity and reopened, or made."""
         with self._alone():
             run = self.find(begin["identity"]) or self._make(begin, time_ms)
-            candidate = self._candidate(begin["candidate"], time_ms) if begin["candidate"] else None
+            candidate = self._other(CANDIDATE, begin["candidate"], time_ms) if begin["candidate"] else None
+            read = checkpoints.read(self.client, begin["data"], lambda stage, work: self._other(stage, work, time_ms))
         self._reopen(run)
         self._describe(run, begin, candidate.info.run_id if candidate else None)
+        inputs.tell(self.client, run.info.run_id, begin["data"], read.values())
         return Tracked(
             run_id=run.info.run_id,
             stage=begin["stage"],
@@ -122,6 +113,7 @@ class Store:
                 for known in (run, *([candidate] if candidate else []))
                 for key, value in known.data.metrics.items()
             },
+            read=read,
         )
 
     def _make(self, begin: Record, time_ms: int) -> Run:
@@ -129,13 +121,19 @@ class Store:
             self._experiment, start_time=time_ms, run_name=begin["name"], tags={IDENTITY: begin["identity"]}
         )
 
-    def _candidate(self, identity: str, time_ms: int) -> Run:
-        """The run of the candidate that a nested run belongs to; made bare where it has none yet."""
+    def _other(self, stage: str, identity: str, time_ms: int) -> Run:
+        """The run of a work that another one belongs to, or read from; made bare where it has none yet."""
         run = self.find(identity)
         if run is None:
-            run = self._make({"identity": identity, "name": f"candidate {identity[:8]}"}, time_ms)
+            run = self._make({"identity": identity, "name": f"{stage} {identity[:8]}"}, time_ms)
             self.client.set_terminated(run.info.run_id, "FINISHED", end_time=time_ms)
         return run
+
+    def model(self, stage: str, identity: str, path: str) -> LoggedModel:
+        """What the training of `identity` puts out into the folder `path`, as a model of MLflow's."""
+        with self._alone():
+            run = self._other(stage, identity, time.time_ns() // 1_000_000)
+            return checkpoints.found_or_made(self.client, run, path)
 
     def _reopen(self, run: Run) -> None:
         from mlflow.entities import LifecycleStage
@@ -157,7 +155,6 @@ class Store:
         self.client.update_run(run_id, name=begin["name"])
         nested = {"mlflow.parentRunId": candidate} if candidate else {}
         self.tag(run_id, {STAGE: begin["stage"], **nested, **begin["tags"]})
-        self.client.log_inputs(run_id, [_dataset(item) for item in begin["data"]])
         if any(len(value) > limits.PARAMETER_LETTERS for value in given.values()):
             self.client.log_dict(run_id, given, "parameters.json")
 
@@ -186,12 +183,17 @@ class Store:
             run.figures[run.run_id, metric.key] = metric.value
 
     def figures(self, run: Tracked, figures: dict[str, Any], time_ms: int) -> None:
-        """Numbers of the whole run; those of a nested run also stand in its candidate, below the stage's word."""
+        """Numbers of the whole run; those of a nested run also stand in its candidate, below the stage's word. What is
+        told of a checkpoint that it read also stands there."""
         numbers = dict(limits.numbers(figures))
         self._set(run, run.run_id, numbers, time_ms)
+        results = {key: value for key, value in numbers.items() if not key.endswith("_interval")}
         if run.candidate:
-            risen = {f"{run.stage}/{key}": value for key, value in numbers.items() if not key.endswith("_interval")}
-            self._set(run, run.candidate, {limits.key(key): value for key, value in risen.items()}, time_ms)
+            risen = {limits.key(f"{run.stage}/{key}"): value for key, value in results.items()}
+            self._set(run, run.candidate, risen, time_ms)
+        for stage, model in run.read.items():
+            scores = limits.below(f"{stage}.", results)
+            checkpoints.judge(self.client, model, scores, time_ms)
 
     def _set(self, run: Tracked, run_id: str, numbers: dict[str, float], time_ms: int) -> None:
         from mlflow.entities import Metric
@@ -203,16 +205,33 @@ class Store:
         run.figures |= {(run_id, key): value for key, value in changed.items()}
 
     def artifact(self, run: Tracked, path: Path) -> None:
-        """A file beside the run. A page in Markdown becomes a part of what describes the run, and its candidate."""
+        """A file beside the run. A page in Markdown becomes a part of what describes the run, its candidate, and the
+        runs whose checkpoints it read."""
         self.client.log_artifact(run.run_id, str(path))
         if path.suffix == ".md":
-            for run_id in filter(None, (run.run_id, run.candidate)):
+            trained = [model.source_run_id for model in run.read.values()]
+            for run_id in filter(None, dict.fromkeys((run.run_id, run.candidate, *trained))):
                 self.told(run_id, path.read_text(encoding="utf-8"))
+
+    def drawing(self, run: Tracked) -> str:
+        """The design as its candidate's page has it; nothing where it is not there yet."""
+        return description.part(self._page(run.candidate), description.PARTS[0]) if run.candidate else ""
+
+    def checkpoint(self, run: Tracked, told: dict[str, str]) -> None:
+        """What the run's training came to, as a model. told: its folder, and DVC's hash of that where it is known."""
+        with self._alone():
+            model = checkpoints.found_or_made(self.client, self.client.get_run(run.run_id), told["path"])
+        checkpoints.tag(self.client, model, {checkpoints.MD5: told.get("dvc", "")})
+        checkpoints.hand_in(self.client, self.client.get_run(run.run_id), model)
 
     def told(self, run_id: str, part: str) -> None:
         """Put a part into the page that describes the run."""
-        page = self.client.get_run(run_id).data.tags.get(_PAGE, "")
-        self.tag(run_id, {_PAGE: description.put_in(page, part)})
+        with self._alone():  # more than one stage may have something to say about a run
+            self.tag(run_id, {_PAGE: description.put_in(self._page(run_id), part)})
+
+    def _page(self, run_id: str) -> str:
+        page: str = self.client.get_run(run_id).data.tags.get(_PAGE, "")
+        return page
 
     def end(self, run: Tracked, status: str, time_ms: int) -> None:
         """The run is over."""
@@ -234,12 +253,3 @@ class Store:
 def is_hopeless(error: Exception) -> bool:
     """Whether MLflow refused what it was given, so that offering it again would change nothing."""
     return getattr(error, "error_code", "") in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
-
-
-def _dataset(item: dict[str, str]) -> Any:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    source = json.dumps({"uri": item["name"]})
-    dataset = Dataset(item["name"], item["digest"][: limits.DIGEST_LETTERS], source_type="local", source=source)
-    tags = {"mlflow.data.context": item["context"], "dvc.md5": item.get("dvc", "")}
-    return DatasetInput(dataset, tags=[InputTag(key, value) for key, value in tags.items() if value])

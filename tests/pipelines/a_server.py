@@ -86,12 +86,18 @@ class Server:
         """What everybody sets as `MLFLOW_TRACKING_URI`."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By which it may be asked: a number, and a name that nothing here resolves."""
+        return f"127.0.0.1:{self.port}", f"mlflow.example:{self.port}"
+
     def start(self) -> None:
         """Until it answers."""
         told = {
             "--backend-store-uri": self.store,
             "--artifacts-destination": str(self.artifacts),
-            "--allowed-hosts": f"127.0.0.1:{self.port}",
+            "--allowed-hosts": ",".join(self.names),
+            "--cors-allowed-origins": ",".join(f"http://{name}" for name in self.names),
             "--host": "127.0.0.1",
             "--port": str(self.port),
         }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.tracking.location import database, uri
 from tests.pipelines import a_project
 from tests.pipelines.small import small
 from tests.project import Project
@@ -35,3 +36,22 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = small(tmp_path_factory.mktemp("made") / "project")
     project.repro()
     return project
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's tables, made once: that alone takes seconds."""
+    from mlflow import MlflowClient
+
+    root = tmp_path_factory.mktemp("store")
+    MlflowClient(uri(root)).search_experiments()
+    return database(root)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Path) -> Path:
+    """A folder with a store of its own, in which the test runs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    database(tmp_path).write_bytes(empty_database.read_bytes())
+    return tmp_path

@@ -31,6 +31,12 @@ def test_a_newer_part_takes_the_place_of_the_older_and_what_a_person_wrote_stays
     assert page == f"Mine: look at this one.\n\n{DESIGN}\n# Evaluation\n\nanother\n"
 
 
+def test_a_part_is_taken_out_as_it_was_put_in() -> None:
+    page = description.put_in(description.put_in("Mine.", DESIGN), TABLE)
+    assert description.part(page, "# Design") == DESIGN.strip()
+    assert description.part(page, "# Samples") == ""
+
+
 def test_what_has_no_place_there_is_left_out() -> None:
     assert description.put_in(TABLE, "# Something else\n") == TABLE
 

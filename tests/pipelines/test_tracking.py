@@ -8,73 +8,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipelines import paths, tracking
 from pipelines.tracking import notes as notes_module
 from pipelines.tracking.delivery import deliver, deliver_abandoned
+from pipelines.tracking.location import uri
 from pipelines.tracking.notes import Reader, Writer, begin, place
 from pipelines.tracking.opening import flat
-from pipelines.tracking.store import Store, database, uri
+from pipelines.tracking.store import Store
 from tests.pipelines import a_project
+from tests.pipelines.a_store import noted, opened, runs, settle, steps_of, with_database
 
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own use of SQLAlchemy
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables, made once: that alone takes seconds."""
-    from mlflow import MlflowClient
-
-    root = tmp_path_factory.mktemp("store")
-    MlflowClient(uri(root)).search_experiments()
-    return database(root)
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Path) -> Path:
-    """A folder with a store of its own, in which the test runs."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    database(tmp_path).write_bytes(empty_database.read_bytes())
-    return tmp_path
-
-
-def opened(identity: str, *, stage: str = "pretrain", candidate: str | None = None, **more: Any) -> dict[str, Any]:
-    """A first record."""
-    record = {"stage": stage, "identity": identity, "candidate": candidate, "name": f"{stage} of {identity}"}
-    return {**record, "parameters": {"model.width": "64"}, "tags": {}, "data": [], **more}
-
-
-def noted(identity: str, *, steps: range, end: str | None = "FINISHED", **more: Any) -> Writer:
-    """What a work leaves on disk that logs its loss at `steps`."""
-    writer = begin(place(), identity)
-    writer.add(begin=opened(identity, **more))
-    for step in steps:
-        writer.add(metrics={"loss_nats": 5.0 - step / 100}, step=step)
-    if end:
-        writer.add(end=end)
-    writer.close()
-    return writer
-
-
-def runs() -> list[Any]:
-    """Every run in the store of this folder."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri())
-    experiment = client.get_experiment_by_name("lmmodel")
-    return list(client.search_runs([experiment.experiment_id])) if experiment else []
-
-
-def steps_of(run: Any, key: str) -> list[int]:
-    from mlflow import MlflowClient
-
-    return [point.step for point in MlflowClient(uri()).get_metric_history(run.info.run_id, key)]
 
 
 def test_the_same_work_followed_twice_is_one_run(here: Path) -> None:
@@ -96,6 +45,23 @@ def test_a_work_that_goes_on_from_before_its_last_point_repeats_no_step(here: Pa
     [run] = runs()
     assert run.info.status == "FINISHED"
     assert steps_of(run, "loss_nats") == list(range(80))
+
+
+def test_a_parameter_that_is_told_otherwise_later_stays_and_a_new_one_is_added(here: Path) -> None:
+    noted("one", steps=range(3), parameters={"launch.threads": "1"})
+    noted("one", steps=range(3, 6), parameters={"launch.threads": "2", "launch.processes": "2"})
+    deliver_abandoned(place())
+    [run] = runs()
+    assert run.data.params == {"launch.threads": "1", "launch.processes": "2"}
+    assert steps_of(run, "loss_nats") == list(range(6))
+
+
+def test_a_folder_that_mlflow_left_behind_does_not_turn_it_to_files(here: Path) -> None:
+    Path("mlruns/0").mkdir(parents=True)
+    noted("one", steps=range(3))
+    deliver_abandoned(place())
+    assert len(runs()) == 1
+    assert list(Path("mlruns").rglob("*")) == [Path("mlruns/0")]
 
 
 def test_notes_are_gone_once_they_are_carried(here: Path) -> None:
@@ -245,32 +211,6 @@ def test_a_live_work_is_followed_until_its_process_is_gone(here: Path) -> None:
     assert len(steps_of(run, "loss_nats")) == 2
 
 
-MEETING = """
-import sys, time
-from pathlib import Path
-import mlflow
-from mlflow.tracking import MlflowClient
-from tests.pipelines.test_tracking import deliver_abandoned, noted, place
-noted(sys.argv[1], steps=range(3))
-Path(f"ready-{sys.argv[1]}").touch()
-while len(list(Path().glob("ready-*"))) < 4:
-    time.sleep(0.001)
-deliver_abandoned(place())
-"""
-
-
-@pytest.mark.slow
-def test_four_that_meet_at_a_fresh_store_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    command = [sys.executable, "-c", MEETING]
-    started = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in "abcd"]
-    said = [process.communicate(timeout=120)[0] for process in started]
-    assert said == [""] * 4
-    assert sorted(run.data.tags["lmmodel.identity"] for run in runs()) == list("abcd")
-
-
 def test_the_clone_of_a_queued_experiment_shares_the_project_store() -> None:
     assert paths.home(Path("/project/.dvc/tmp/exps/tmpab12")) == Path("/project")
     assert paths.home(Path("/project/.dvc/tmp/exps/standalone/tmpab12/")) == Path("/project")
@@ -285,10 +225,6 @@ def test_layers_are_told_together_where_they_agree() -> None:
         "model.layers.attention.window": "64 x2, -, 64",
         "model.accept": "[]",
     }
-
-
-def with_database(root: Path, empty_database: Path) -> None:
-    database(root).write_bytes(empty_database.read_bytes())
 
 
 def test_what_was_restored_gets_the_runs_that_its_work_would_have_had(finished: Path, empty_database: Path) -> None:
@@ -312,13 +248,13 @@ def test_what_was_restored_gets_the_runs_that_its_work_would_have_had(finished: 
     assert all(f"md5: {tags['dvc.md5']}\n" in Path("dvc.lock").read_text() for tags in read.values())
 
 
-def test_a_candidate_is_described_by_its_design_the_table_and_samples(finished: Path, empty_database: Path) -> None:
+def test_each_run_is_described_by_the_design_the_table_and_samples(finished: Path, empty_database: Path) -> None:
     with_database(finished, empty_database)
     tracking.rebuild()
     pages = {run.data.tags["lmmodel.stage"]: run.data.tags.get("mlflow.note.content", "") for run in runs()}
     heads = {stage: [line for line in page.splitlines() if line.startswith("# ")] for stage, page in pages.items()}
     assert heads["pretrain"] == ["# Design", "# Evaluation", "# Samples"]
-    assert heads["evaluate"] == ["# Evaluation", "# Samples"]
+    assert pages["pretrain"] == pages["finetune"] == pages["evaluate"]
     assert "6 layers, width 128" in pages["pretrain"]
     assert "│    multi_head" in pages["pretrain"]
     assert Path("models/evaluate/report.md").read_text().strip() in pages["pretrain"]
@@ -337,7 +273,8 @@ def test_a_live_evaluation_describes_its_run_as_a_rebuilt_one_does(finished: Pat
     page = live.data.tags["mlflow.note.content"]
     tracking.rebuild()
     [candidate] = [run for run in runs() if run.data.tags.get("lmmodel.stage") == "pretrain"]
-    assert candidate.data.tags["mlflow.note.content"].endswith(page)
+    assert candidate.data.tags["mlflow.note.content"] == page
+    assert page.startswith("# Design\n")
 
 
 def test_a_candidate_that_only_a_nested_run_has_spoken_of_is_rebuilt_too(finished: Path, empty_database: Path) -> None:
@@ -364,14 +301,6 @@ def test_a_followed_work_and_its_rebuilt_twin_are_the_same_run(finished: Path, e
     assert steps_of(tuned, "loss_nats") == [10, 20, 30, 40]
     assert tuned.data.tags["platform.device"] == "cpu"
     assert tuned.data.params["kept"] == "1"
-
-
-def settle(seconds: float = 300) -> None:
-    """Until all notes are carried."""
-    end = time.monotonic() + seconds
-    while list(place().glob("[0-9]*")):
-        assert time.monotonic() < end, "notes were not carried in time"
-        time.sleep(0.1)
 
 
 WORK = """
