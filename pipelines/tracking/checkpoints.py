@@ -29,6 +29,9 @@ PATH, MD5 = "dvc.path", "dvc.md5"
 EXTERNAL = "mlflow.model.isExternal"
 """MLflow's own tag for a model whose files are kept elsewhere."""
 
+VERSIONS = "mlflow.modelVersions"
+"""The tag by which MLflow's page knows as what a model is registered."""
+
 _OF_THE_RUN = ("lmmodel.", "mlflow.source.git.", "platform.")
 
 

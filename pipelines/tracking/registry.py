@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,8 @@ def register(client: MlflowClient, entry: Entry, alias: str) -> str:
         client.delete_logged_model_tag(model.model_id, checkpoints.EXTERNAL)
     source, run = f"models:/{model.model_id}", model.source_run_id
     made = client.create_model_version(entry.name, source=source, run_id=run, tags=entry.tags, model_id=model.model_id)
+    versions = [{"name": entry.name, "version": str(made.version)}]
+    checkpoints.tag(client, model, {checkpoints.VERSIONS: json.dumps(versions)})  # a server sets it by itself
     client.set_registered_model_alias(entry.name, alias, made.version)
     return str(made.version)
 
