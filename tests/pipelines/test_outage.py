@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -107,5 +109,23 @@ def test_a_server_that_goes_away_and_comes_back_has_every_point_of_the_same_trai
     finally:
         with suppress(ProcessLookupError):  # it has ended
             kill(process)
+    assert project.outputs() == untracked
+    assert_nothing_is_lost(server, project)
+
+
+def test_a_server_that_takes_questions_and_answers_none_holds_no_training_up(
+    server: Server,
+    project: Project,
+    untracked: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LMMODEL_TRACKING", "on")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    assert server.process is not None
+    os.killpg(server.process.pid, signal.SIGSTOP)
+    try:
+        project.repro("-s", "pretrain")
+    finally:
+        os.killpg(server.process.pid, signal.SIGCONT)
     assert project.outputs() == untracked
     assert_nothing_is_lost(server, project)
