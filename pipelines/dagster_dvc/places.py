@@ -13,6 +13,9 @@ from dagster._core.definitions.metadata.source_code import CodeReferencesMetadat
 
 from pipelines.dagster_dvc.graph import Stage
 
+REFERENCES = "dagster/code_references"
+"""Under which Dagster keeps the places in an asset's metadata."""
+
 
 class Place(NamedTuple):
     """A line (from 1) of a file, and what is found there."""

@@ -19,7 +19,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 
-from pipelines.dagster_dvc import assets, graph, report
+from pipelines.dagster_dvc import assets, graph, places, report
 from pipelines.dagster_dvc.catalogue import Catalogue
 from pipelines.dagster_dvc.graph import Project, Stage
 from pipelines.dagster_dvc.translator import Translator
@@ -63,17 +63,24 @@ def watch(
 
 
 def _moved(context: dg.SensorEvaluationContext, catalogue: Catalogue, project: Project) -> list[str]:
-    """The assets that are other than Dagster was told when the definitions were loaded; those that are new or gone."""
+    """The assets that are other than Dagster was told when the definitions were loaded; those that are new or gone.
+
+    Or whose lines moved: the links to them lead elsewhere.
+    """
     if context.repository_def is None:
         return []
-    nodes = context.repository_def.asset_graph.asset_nodes
-    loaded = {node.key: node.code_version for node in nodes if report.STAGE in node.metadata}
+    nodes = [node for node in context.repository_def.asset_graph.asset_nodes if report.STAGE in node.metadata]
+    loaded = {node.key: (node.code_version, node.metadata.get(places.REFERENCES)) for node in nodes}
     now = {
-        catalogue.keys[output.path]: catalogue.code_version(stage, project)
+        catalogue.keys[output.path]: (catalogue.code_version(stage, project), _lines(catalogue, stage, project))
         for stage in catalogue.stages.values()
         for output in catalogue.assets(stage)
     }
     return sorted(key.to_user_string() for key in loaded.keys() | now.keys() if loaded.get(key) != now.get(key))
+
+
+def _lines(catalogue: Catalogue, stage: Stage, project: Project) -> object:
+    return places.references(catalogue.translator.sources(project.root, stage)).get(places.REFERENCES)
 
 
 def _renew(context: dg.SensorEvaluationContext, moved: list[str]) -> str:

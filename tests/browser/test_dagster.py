@@ -64,6 +64,8 @@ def test_everything_is_made_checked_and_shown_and_a_change_marks_what_it_touches
         keep("dagster-graph")
         page.set_viewport_size({"width": 1400, "height": 800})
         page.goto(f"{address}/assets/pretrain")
+        lines = project.read("params.yaml").splitlines()
+        page.locator(f"a[href$='params.yaml:{lines.index('pretrain:') + 1}']").wait_for()  # which an editor opens
         page.get_by_text("[Show Markdown]").first.click()
         page.locator("img[src^='data:image/png']").wait_for()
         page.wait_for_timeout(2000)  # the dialog fades in

@@ -81,6 +81,10 @@ def test_what_was_edited_since_the_definitions_were_loaded_is_named(
     monkeypatch.setattr(sensor, "_busy", lambda instance: True)
     loaded = dg.Definitions(assets=assets.load(toy.root)).get_repository_def()
     assert "Nothing new" in asked(toy, instance, loaded)
+    toy.edit("params.yaml", "rate: 0.5", "# how fast\nrate: 0.5")  # dvc sees no change; the links to lines do
+    assert "Changed: settings, train; reload the definitions" in asked(toy, instance, loaded)
+    toy.edit("params.yaml", "# how fast\nrate: 0.5", "rate: 0.5")
+    assert "Nothing new" in asked(toy, instance, loaded)
     toy.edit("params.yaml", "rate: 0.5", "rate: 0.7")
     assert "Changed: train; reload the definitions" in asked(toy, instance, loaded)
     toy.edit("dvc.yaml", "  judge:", "  decide:")

@@ -15,7 +15,7 @@ from lmmodel import folder
 from lmmodel.text import documents, tokenizer
 from lmmodel.text.documents import Document
 from pipelines import definitions, paths
-from pipelines.dagster_dvc import graph
+from pipelines.dagster_dvc import graph, places
 from pipelines.dagster_dvc.catalogue import Catalogue
 from pipelines.dagster_dvc.checks import Finding
 from tests.project import STAGES, TREE, Project
@@ -143,7 +143,7 @@ def test_every_asset_names_the_line_of_params_yaml_that_decides_it() -> None:
     lines = (TREE / "params.yaml").read_text(encoding="utf-8").splitlines()
     for key in definitions.defs.resolve_asset_graph().get_all_asset_keys():
         metadata = definitions.defs.resolve_asset_graph().get(key).metadata
-        declared, decided = metadata["dagster/code_references"].code_references
+        declared, decided = metadata[places.REFERENCES].code_references
         assert declared.label == f"dvc.yaml: stages.{key.to_user_string()}"
         assert Path(decided.file_path).name == "params.yaml"
         assert lines[decided.line_number - 1].startswith(decided.label.removeprefix("params.yaml: ") + ":")
