@@ -39,6 +39,7 @@ from lmmodel.learning.recomputing import recomputed
 from lmmodel.learning.reports import Began, Report, Said, Saved, Stepped, Validated
 from lmmodel.learning.settings import LAST_TWO, Finetune, Keep, Pretrain
 from lmmodel.learning.sharded import held
+from lmmodel.learning.spike import Spikes, traced
 from lmmodel.learning.stopping import listening
 from lmmodel.learning.update import Update
 from lmmodel.params.refusal import Refusal
@@ -86,6 +87,7 @@ class Training:
         self.health = Health(self.model, self.weights.masters, crew=crew if plan.sharded else ALONE)
         self.dropout = Dropout(self.model, section.dropout)
         self._forward: Callable[[Batch], Losses] = self.objective
+        self._spikes, self._remark = Spikes(), ""
         self.step = 0
         self.rows: list[dict[str, float]] = []
         self._sums = {"nats": 0.0, "tokens": 0.0}  # of the training loss since the last row
@@ -103,6 +105,8 @@ class Training:
             pace, saved = Pace(self.plan.tokens - self.plan.tokens_before(self.step)), time.monotonic()
             while not self.done:
                 yield self._advance(pace)
+                if self._remark:
+                    yield Said(self._remark)
                 if self.step in self.plan.validations:
                     yield self._validate()
                 due = self.crew.first and time.monotonic() - saved >= self.save_seconds
@@ -185,6 +189,7 @@ class Training:
         loss_nats, gradient_norm = nats / tokens, float(norm)
         if not (math.isfinite(loss_nats) and math.isfinite(gradient_norm)):
             self._refuse(batch, loss_nats)
+        self._remark = self._spike(batch, loss_nats)
         looked_at = self.step + 1 in self.plan.validations
         if looked_at:
             self.health.before()
@@ -205,9 +210,9 @@ class Training:
         number, rows = self._place()
         return some(self.batches.batch(number), rows)
 
-    def _place(self) -> tuple[int, slice]:
-        """Which whole batch that is, and which of its rows."""
-        number, rows = self.plan.portions.place(self.step)
+    def _place(self, step: int | None = None) -> tuple[int, slice]:
+        """Which whole batch that of `step` is, the next where none is told, and which of its rows."""
+        number, rows = self.plan.portions.place(self.step if step is None else step)
         own = self.crew.rows(rows.stop - rows.start)
         return number, slice(rows.start + own.start, rows.start + own.stop)
 
@@ -237,6 +242,24 @@ class Training:
         kept = saving.states(self.scratch)
         state = f"The state before it is in {kept[-1]}." if kept else "No state had been saved."
         raise Refusal(f"step {self.step + 1:,} of {self.plan.steps:,}: {what}; {cause}.\n{state}")
+
+    def _spike(self, batch: TokenBatch, loss_nats: float) -> str:
+        """In words what made the loss jump, nothing where it did not; of a model in pieces the batch alone is told."""
+        usual, (number, rows) = self._spikes.seen(loss_nats), self._place()
+        if usual is None:
+            return ""
+        jumped = f"step {self.step + 1:,}: the loss jumped to {loss_nats:.2f} from {usual:.2f}"
+        if self.plan.sharded:
+            return f"{jumped} in batch {number:,}"
+        earlier, earlier_rows = self._place(self.step - 1)
+        objective, device = self.objective, self.plan.device
+        two = (batch, some(self.batches.batch(earlier), earlier_rows))
+        drawing = [torch.cuda.current_device()] if device == "cuda" else []
+        with torch.random.fork_rng(devices=drawing), self.dropout.resting():
+            found = traced(objective, objective.model, *(parts(one, self.plan.micro_sequences, device) for one in two))
+        nats, row, cause = max(self.crew.said((found.row_nats, rows.start + found.row, found.cause)))
+        where = f"row {row} of batch {number:,}, which cost {nats:.2f}{place(self.batches, number, row)}"
+        return f"{jumped}; {where}; {cause}"
 
     # --- what it is worth
 
