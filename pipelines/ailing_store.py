@@ -10,19 +10,19 @@ from pathlib import Path
 
 from pipelines import paths, tracking, wording
 from pipelines.ailment import Ailment
+from pipelines.tracking import location
 
-HERE = Path()
 SET_ASIDE = paths.OWN / "set-aside"
-DATABASE = HERE / "mlflow.db"
 
 
 def store() -> Iterator[Ailment]:
     """MLflow's database, where it is a file here."""
-    if DATABASE.is_file() and (wrong := _wrong_with(DATABASE)):
+    database = location.database()
+    if database.is_file() and (wrong := _wrong_with(database)):
         yield Ailment(
-            f"{DATABASE} is damaged ({wrong}): nothing is noted in MLflow any more.",
+            f"{database.name} is damaged ({wrong}): nothing is noted in MLflow any more.",
             f"moves it to {SET_ASIDE}/; `lmmodel report` has the runs written anew from what the stages made",
-            partial(_set_aside, DATABASE.name),
+            partial(_set_aside, database),
         )
 
 
@@ -59,18 +59,19 @@ def old_store() -> Iterator[Ailment]:
         yield Ailment(
             "./mlruns holds runs of another MLflow: `mlflow ui` looks there and not into mlflow.db, and fails.",
             f"moves it to {SET_ASIDE}/, as it is",
-            partial(_set_aside, "mlruns"),
+            partial(_set_aside, Path("mlruns")),
         )
 
 
-def _set_aside(name: str) -> str:
+def _set_aside(path: Path) -> str:
     """With what SQLite keeps beside a database."""
     SET_ASIDE.mkdir(parents=True, exist_ok=True)
-    number = len(list(SET_ASIDE.glob(f"{name}*")))
-    target = SET_ASIDE / (f"{name}-{number}" if number else name)
-    for path in (HERE / name, HERE / f"{name}-wal", HERE / f"{name}-shm"):
-        if path.exists():
-            path.rename(target.with_name(target.name + path.name.removeprefix(name)))
+    number = len(list(SET_ASIDE.glob(f"{path.name}*")))
+    target = SET_ASIDE / (f"{path.name}-{number}" if number else path.name)
+    for suffix in ("", "-wal", "-shm"):
+        beside = path.with_name(f"{path.name}{suffix}")
+        if beside.exists():
+            beside.rename(target.with_name(f"{target.name}{suffix}"))
     return f"it is in {target} now"
 
 

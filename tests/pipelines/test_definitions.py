@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.definitions.antlr_asset_selection.antlr_asset_selection import AntlrAssetSelectionParser
+from dvc import analytics
 
 from lmmodel import folder
 from lmmodel.text import documents, tokenizer
@@ -18,6 +19,7 @@ from pipelines import definitions, paths
 from pipelines.dagster_dvc import graph, places
 from pipelines.dagster_dvc.catalogue import Catalogue
 from pipelines.dagster_dvc.checks import Finding
+from pipelines.dagster_dvc.launcher import WatchedRunLauncher
 from tests.project import STAGES, TREE, Project
 
 LEARNT = ("pretrain", "finetune", "evaluate")
@@ -75,6 +77,19 @@ def test_nothing_starts_by_itself_until_somebody_switches_it_on() -> None:
     assert running == {"dvc_status"}
     assert {item.default_status for item in repository.schedule_defs} == {dg.DefaultScheduleStatus.STOPPED}
     assert {"new_text", "every_night"} <= {item.name for item in (*repository.sensor_defs, *repository.schedule_defs)}
+
+
+def test_neither_dagster_nor_dvc_tells_anybody_of_its_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both would by default; here without what the Makefile sets."""
+    for name in ("DAGSTER_DISABLE_TELEMETRY", "DO_NOT_TRACK", "DVC_NO_ANALYTICS", "DVC_TEST"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copyfile(TREE / "dagster.yaml", tmp_path / "dagster.yaml")
+    monkeypatch.chdir(tmp_path)  # where its relative folders are made
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert not instance.telemetry_enabled
+        assert isinstance(instance.run_launcher, WatchedRunLauncher)
+    monkeypatch.chdir(TREE)
+    assert not analytics.is_enabled()
 
 
 def test_loading_it_imports_nothing_that_only_a_run_needs() -> None:
