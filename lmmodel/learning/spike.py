@@ -52,15 +52,26 @@ class Traced(NamedTuple):
 
 
 def traced(
-    objective: Callable[[Batch], Losses], model: nn.Module, parts: Iterable[Batch], before: Iterable[Batch]
+    objective: Callable[[Batch], Losses],
+    model: nn.Module,
+    parts: Iterable[Batch],
+    before: Iterable[Batch],
+    *,
+    usual_nats: float,
 ) -> Traced:
-    """What sets a batch that comes in `parts` apart from the one `before` it: without gradients, row by row."""
+    """What sets a batch that comes in `parts` apart from the one `before` it: without gradients, row by row.
+
+    Nothing does where that one, too, costs more than is usual by now: then the last update is to blame.
+    """
     found, usual = _sizes(objective, model, parts), _sizes(objective, model, before)
     ratios = {name: size / usual.sizes[name] for name, size in found.sizes.items() if usual.sizes.get(name)}
     first = next((name for name, ratio in ratios.items() if ratio >= _GROWN), None)
     row = max(range(len(found.rows)), key=found.rows.__getitem__)
+    nats, before_nats = statistics.fmean(found.rows), statistics.fmean(usual.rows)
     cause = "no module's output grew: it is the text"
-    if first is not None:
+    if before_nats > (usual_nats + nats) / 2:
+        cause = f"the batch before it costs {before_nats:.2f} now: it is the last update"
+    elif first is not None:
         kind = type(model.get_submodule(first)).__module__
         cause = f"the output of {first} ({kind}) is the first that grew, to {ratios[first]:.1f} times its size"
     return Traced(cause, row, found.rows[row])

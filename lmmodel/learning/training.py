@@ -256,7 +256,8 @@ class Training:
         two = (batch, some(self.batches.batch(earlier), earlier_rows))
         drawing = [torch.cuda.current_device()] if device == "cuda" else []
         with torch.random.fork_rng(devices=drawing), self.dropout.resting():
-            found = traced(objective, objective.model, *(parts(one, self.plan.micro_sequences, device) for one in two))
+            both = (parts(one, self.plan.micro_sequences, device) for one in two)
+            found = traced(objective, objective.model, *both, usual_nats=usual)
         nats, row, cause = max(self.crew.said((found.row_nats, rows.start + found.row, found.cause)))
         where = f"row {row} of batch {number:,}, which cost {nats:.2f}{place(self.batches, number, row)}"
         return f"{jumped}; {where}; {cause}"

@@ -82,11 +82,17 @@ def test_the_first_module_whose_output_grew_is_named() -> None:
         surging = now
         yield batch
 
-    found = traced(Objective(model), model, surge(True), surge(False))
+    found = traced(Objective(model), model, surge(True), surge(False), usual_nats=4.5)
     grown = r"the output of layers\.1\.feed_forward\.gate \(torch.* is the first that grew, to 100\.0 times its size"
     assert re.fullmatch(grown, found.cause)
     assert 0 <= found.row < small.ROWS
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_where_the_batch_before_costs_as_much_the_last_update_is_blamed() -> None:
+    model, batch = small.model(), on_device(small.Text().batch(1), "cpu")
+    found = traced(Objective(model), model, [batch], [batch], usual_nats=1.0)
+    assert re.fullmatch(r"the batch before it costs 3\.\d\d now: it is the last update", found.cause)
 
 
 def test_telling_changes_no_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
