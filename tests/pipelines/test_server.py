@@ -1,4 +1,4 @@
-"""Whom MLflow's server answers when it is started as docs/team.md says."""
+"""MLflow's server, started as docs/team.md says: whom it answers, and what it keeps of checkpoints."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from pipelines.tracking.delivery import deliver_abandoned
+from pipelines.tracking.notes import place
 from tests.pipelines import a_server
 from tests.pipelines.a_server import Server
+from tests.pipelines.a_store import runs, steps_of
+from tests.pipelines.test_checkpoints import SCORES, TRAINED, TUNED, judged, models, numbers, trained
 
 pytestmark = pytest.mark.slow
 
@@ -44,3 +49,21 @@ def test_it_refuses_another_name_and_another_page(server: Server) -> None:
     code, text = asked(server, Host=f"localhost:{server.port}")
     assert (code, text.partition(" - ")[0]) == (403, "Invalid Host header")
     assert asked(server, Origin="http://elsewhere.example") == (403, "Cross-origin request blocked")
+
+
+def test_what_is_carried_there_twice_is_one_model_with_what_was_found_of_it(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    for _ in range(2):
+        trained(TRAINED)
+        trained(TUNED, "finetune", candidate=TRAINED, bits=1.0)
+        judged(SCORES)
+    assert deliver_abandoned(place()) == 6
+    assert {path: numbers(model)["checkpoint/choice.acc"] for path, model in models().items()} == {
+        "models/pretrain": 0.3,
+        "models/finetune": 0.6,
+    }
+    [candidate] = [run for run in runs() if run.data.tags["lmmodel.stage"] == "pretrain"]
+    assert steps_of(candidate, "validation_bits_per_byte") == list(range(5))
