@@ -3,6 +3,7 @@
 python -m benchmarks.training                          the engine, its bare products, and the peers that are here
 python -m benchmarks.training --peers PYTHON           peers from another environment, by its interpreter
 python -m benchmarks.training --shape S --repeats 7    another shape (S, S-plain, gpt2-124m, llama-1b), more rounds
+python -m benchmarks.training --float32                as on a processor that does not compute in bfloat16
 python -m benchmarks.training --json                   the same as data
 
 Everybody trains the same shape on the same tokens: AdamW, clipping, the same micro-batches. Each in a process of its
@@ -28,10 +29,11 @@ from typing import Any
 import torch
 
 from benchmarks.training.shape import SHAPES, Shape
+from lmmodel.learning import machine
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = ("transformers", "litgpt", "x_transformers")
-OWN = (("lmmodel", "best"), ("products", "best"))
+OWN = ("lmmodel", "products")
 WARM_UP = 2
 FOR_GPUS = ("gpt2-124m", "llama-1b")
 NO_GPU = "is for a GPU, and torch finds none here"
@@ -90,10 +92,10 @@ def started(python: str, name: str, setting: str, shape: str) -> Iterator[Runner
             process.kill()
 
 
-def measured(shape: Shape, *, repeats: int, peers: str) -> dict[str, Any]:
-    """Median seconds of an update of everybody who runs here, and the ratios that follow."""
-    wanted = [(sys.executable, name, setting) for name, setting in OWN]
-    wanted += [(peers, name, setting) for name in PEERS for setting in ("default", "best")]
+def measured(shape: Shape, *, repeats: int, peers: str, best: str) -> dict[str, Any]:
+    """Median seconds of an update of everybody who runs here, and the ratios that follow. best: the fastest setting."""
+    wanted = [(sys.executable, name, best) for name in OWN]
+    wanted += [(peers, name, setting) for name in PEERS for setting in ("default", best)]
     with ExitStack() as stack:
         runners = [stack.enter_context(started(python, name, how, shape.name)) for python, name, how in wanted]
         for runner in runners:  # compiling too takes turns
@@ -102,24 +104,25 @@ def measured(shape: Shape, *, repeats: int, peers: str) -> dict[str, Any]:
             for runner in runners:
                 if not runner.error:
                     runner.turn(1, counts=True)
-        return figures(shape, runners)
+        return figures(shape, runners, best)
 
 
-def figures(shape: Shape, runners: list[Runner]) -> dict[str, Any]:
+def figures(shape: Shape, runners: list[Runner], best: str) -> dict[str, Any]:
     """What was measured, as data."""
     ran = {runner.title: statistics.median(runner.seconds) for runner in runners if not runner.error}
-    own = ran["lmmodel best"]
-    best = {title: seconds for title, seconds in ran.items() if title.split()[0] in PEERS and title.endswith("best")}
-    default = {title: seconds for title, seconds in ran.items() if title.split()[0] in PEERS and "default" in title}
+    own = ran[f"lmmodel {best}"]
+    fast, slow = (
+        [ran[f"{name} {setting}"] for name in PEERS if f"{name} {setting}" in ran] for setting in (best, "default")
+    )
     told: dict[str, Any] = {
         "shape": shape.name,
         "tokens_per_second": {title: shape.batch_tokens / seconds for title, seconds in ran.items()},
         "spread": {runner.title: _spread(runner.seconds) for runner in runners if not runner.error},
         "peak_bytes": {runner.title: runner.peak_bytes for runner in runners if not runner.error},
         "flops_per_second": shape.flops_per_token * shape.batch_tokens / own,
-        "fraction_of_matmul": ran["products best"] / own,
-        "ratio_to_best_peer": min(best.values()) / own if best else None,
-        "ratio_to_default": max(default.values()) / own if default else None,
+        "fraction_of_matmul": ran[f"products {best}"] / own,
+        "ratio_to_best_peer": min(fast) / own if fast else None,
+        "ratio_to_default": max(slow) / own if slow else None,
         "not_here": {runner.title: runner.error for runner in runners if runner.error},
         "cores": os.cpu_count(),
     }
@@ -152,12 +155,14 @@ def main() -> None:
     parser.add_argument("--shape", choices=list(SHAPES), default="S")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--peers", default=_peers(), help="the interpreter of the environment that has the peers")
+    parser.add_argument("--float32", action="store_true", help="nobody computes in bfloat16")
     parser.add_argument("--json", action="store_true", help="print data")
     asked = parser.parse_args()
     if asked.shape in FOR_GPUS and not torch.cuda.is_available():
         print(json.dumps({"skipped": NO_GPU}) if asked.json else f"shape {asked.shape}: {NO_GPU}")
         return
-    told = measured(SHAPES[asked.shape], repeats=asked.repeats, peers=asked.peers)
+    best = "float32" if asked.float32 else machine.precision("auto", machine.device("auto"))
+    told = measured(SHAPES[asked.shape], repeats=asked.repeats, peers=asked.peers, best=best)
     print(json.dumps(told, indent=1) if asked.json else table(told))
 
 

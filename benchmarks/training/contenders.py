@@ -1,7 +1,8 @@
 """Those who train: each a generator that makes one update for every turn it is given, and yields its loss in nats.
 
-This project's own engine is driven through its training loop; the others as their documentation shows, in its default
-and in the fastest setting that it has for the machine: bfloat16 by autocast, and torch.compile.
+This project's own engine is driven through its training loop; the others as their documentation shows, each in its
+`default` and in its fastest setting, torch.compile with `bfloat16` by autocast, or with `float32` where that is all
+that a machine computes in.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ Contender = Callable[[Shape, str], Iterator[float]]
 
 
 def lmmodel(shape: Shape, setting: str) -> Iterator[float]:
-    """This project: its own loop, checks, deterministic algorithms and all. `default` is what `auto` settles on."""
+    """This project: its own loop, checks, deterministic algorithms and all."""
     from benchmarks.training import ours
 
     with tempfile.TemporaryDirectory() as scratch:
-        yield from ours.training(shape, Path(scratch), compiled=setting == "best")
+        yield from ours.training(shape, Path(scratch), precision=setting)
 
 
 def transformers(shape: Shape, setting: str) -> Iterator[float]:
@@ -123,14 +124,13 @@ def _loop(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=WEIGHT_DECAY, fused=True
     )
-    best = setting == "best"
-    called = torch.compile(loss) if best or compiled else loss
+    called = torch.compile(loss) if setting != "default" or compiled else loss
     step = 0
     while True:
         parts = torch.from_numpy(shape.batch(step)).to(device).split(shape.micro_rows)
         nats = 0.0
         for part in parts:
-            with torch.autocast(device, dtype=torch.bfloat16, enabled=best):
+            with torch.autocast(device, dtype=torch.bfloat16, enabled=setting == "bfloat16"):
                 value = called(model, part) / len(parts)
             value.backward()
             nats += float(value.detach())
@@ -142,10 +142,10 @@ def _loop(
 
 
 def products(shape: Shape, setting: str) -> Iterator[float]:
-    """Nothing but the matrix products of one update of this project's step: same shapes, same layouts, bfloat16."""
+    """Nothing but the matrix products of one update of this project's step: same shapes, same layouts."""
     from benchmarks.training import ours
 
-    calls = ours.products(shape)
+    calls = ours.products(shape, precision=setting)
     while True:
         for _ in range(shape.parts):
             for call in calls:

@@ -57,8 +57,8 @@ def declaration(shape: Shape) -> Declaration:
     return resolve(Document("benchmark", {"model": {**sizes, "design": design}}, {}), vocab_size=shape.vocab_size)
 
 
-def training(shape: Shape, scratch: Path, *, compiled: bool) -> Iterator[float]:
-    """One update a turn, through `Training` itself."""
+def training(shape: Shape, scratch: Path, *, precision: str) -> Iterator[float]:
+    """One update a turn, through `Training` itself, compiled."""
     optimizer = {"kind": "adamw", "learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY}
     section = Pretrain.model_validate(
         {
@@ -66,11 +66,12 @@ def training(shape: Shape, scratch: Path, *, compiled: bool) -> Iterator[float]:
             "batch_tokens": shape.batch_tokens,
             "optimizer": optimizer,
             "clip": CLIP,
+            "precision": precision,
             "validate": {"times": 1, "tokens": shape.batch_tokens},
         }
     )
     declared, stream = declaration(shape), _Stream(shape)
-    launch = Launch.model_validate({"micro_batch_sequences": shape.micro_rows, "compile": compiled or "auto"})
+    launch = Launch.model_validate({"micro_batch_sequences": shape.micro_rows, "compile": True})
     plan = decide(section, launch, Work.of(declared, tokens_per_epoch=stream.tokens_per_epoch))
     trained = Training(
         build(declared, seed=1),
@@ -100,12 +101,12 @@ class _Recorder(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def products(shape: Shape) -> list[Callable[[], Any]]:
+def products(shape: Shape, *, precision: str) -> list[Callable[[], Any]]:
     """The matrix products of a micro-batch, forward and backward, on memory of their own, ready to be repeated."""
     device = machine.device("auto")
     model = build(declaration(shape), seed=1).to(device)
     for parameter in model.parameters():
-        parameter.data = parameter.data.to(DTYPES[machine.precision("auto", device)])
+        parameter.data = parameter.data.to(DTYPES[precision])
     rows = torch.from_numpy(shape.batch(0)[: shape.micro_rows]).to(device)
     with _Recorder() as recorder:
         Objective(model)(Batch(rows[:, :-1].contiguous(), rows[:, 1:].contiguous())).total.backward()
