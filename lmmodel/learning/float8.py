@@ -20,9 +20,7 @@ from torch.nn import functional as F
 FORWARD, BACKWARD = torch.float8_e4m3fn, torch.float8_e5m2
 STEP = 16
 """What a side of a product is a multiple of, for a GPU's kernels to take it."""
-_LEAST_POWER = (
-    -100
-)  # below it a scale's inverse would not be finite; what is so small is nothing beside other gradients
+_LEAST_POWER = -100  # of a scale whose inverse is finite; what is smaller is nothing beside other gradients
 
 
 def narrow(model: nn.Module) -> None:

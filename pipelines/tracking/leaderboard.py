@@ -13,6 +13,9 @@ _VIEW = "leaderboard"
 LEADERBOARD = f"{PAGE}/#/experiments/1/runs?viewStateShareKey={_VIEW}&workflowType=machine_learning"
 """Where `mlflow ui`, started in the project's folder, shows the candidates by what they came to; beside them, what
 belongs to trainings rather than to agents."""
+_NAME = "attributes.`Run Name`"
+_NAME_PIXELS = 330  # of `multi_head rotary gated, 6 x 256, seed 1`
+_LETTER_PIXELS = 7  # MLflow cuts a heading at its end, which is where these differ
 
 
 def tags() -> dict[str, str]:
@@ -21,8 +24,11 @@ def tags() -> dict[str, str]:
 
     judged = [f"evaluate/{model}.{task}.{metric}" for task, metric in HEADS for model in ("pretrain", "finetune")]
     metrics = ("validation_bits_per_byte", *judged, "parameters", "flops", "tokens_per_second")
+    columns = [*(f"metrics.`{name}`" for name in metrics), "params.`seed`"]
     view = {
-        "selectedColumns": [*(f"metrics.`{name}`" for name in metrics), "params.`seed`"],
+        "selectedColumns": columns,
+        "columnOrder": [_NAME, *columns],
+        "columnWidths": {_NAME: _NAME_PIXELS} | {name: _LETTER_PIXELS * len(name) for name in columns},
         "searchFilter": f"tags.`{STAGE}` = '{CANDIDATE}'",
         "orderByKey": "metrics.`validation_bits_per_byte`",
         "orderByAsc": True,
