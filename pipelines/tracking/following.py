@@ -57,9 +57,9 @@ class Run:
         """The pages in `folder` that the run is described by."""
         self._quietly(lambda notes: notes.keep_pages(folder))
 
-    def checkpoint(self, folder: Path) -> None:
-        """What was trained, which will lie in `folder`: a model in MLflow, by reference. Its weights stay in DVC."""
-        self._quietly(lambda notes: notes.add(checkpoint={"path": str(folder)}))
+    def checkpoint(self, stage: str) -> None:
+        """What `stage` trained, as a model in MLflow by reference: its weights stay in DVC."""
+        self._quietly(lambda notes: notes.add(checkpoint={"path": str(paths.stage(stage).output)}))
 
     def begin(self, job: Job, parameters: dict[str, Any]) -> None:
         """Start noting what `job` does."""
@@ -114,7 +114,7 @@ def follow(job: Job, parameters: dict[str, Any] | None = None) -> Iterator[Run]:
         raise
     run.pages(job.output)
     if job.stage in TRAININGS:
-        run.checkpoint(paths.stage(job.stage).output)
+        run.checkpoint(job.stage)
     run.end("FINISHED")
 
 

@@ -20,6 +20,7 @@ from tests.project import until
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own use of SQLAlchemy
 
 POINTS = 200
+QUESTION_SECONDS = 10  # that a question to a server may take (`pipelines.tracking.store`)
 
 
 @pytest.fixture
@@ -39,6 +40,7 @@ def given_up() -> bool:
     return len(free) == len(list(place().glob("[0-9]*")))
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers_holds_nobody_up(
     finished: Path, mute: str, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,8 +54,8 @@ def test_a_server_that_never_answers_holds_nobody_up(
             time.sleep(0.02)  # in which the carrier comes to ask
         began = time.monotonic()
     farewell = time.monotonic() - began
-    assert sum(waited) < 5, "a single question that is waited for takes longer"
-    assert farewell < 8, "it says goodbye for two seconds, and this machine may be busy"
+    assert sum(waited) < QUESTION_SECONDS, "who asks it waits so long for each answer that does not come"
+    assert farewell < QUESTION_SECONDS
     assert not given_up()
     until(given_up, "the carrier to give up", seconds=90)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
