@@ -31,7 +31,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes() -> None:
 
 @pytest.mark.slow
 def test_killed_at_many_random_moments_it_ends_in_the_same_bytes() -> None:
-    counts = kills(range(24))
-    assert len(counts) == 24
+    counts = kills(range(4, 24))  # those before are tried above
+    assert len(counts) == 20
     assert max(counts) > 2
     assert min(counts) >= 0
