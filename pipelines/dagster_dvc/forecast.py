@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines.dagster_dvc import health
 from pipelines.dagster_dvc.archive import Archive
 from pipelines.dagster_dvc.graph import files, name_of, overlaps, path_of
 
@@ -119,7 +120,7 @@ class _Forecast:
     def _named(self, out: Output, word: str) -> str:
         if word == "modified" and self._archive.has(str(out.get_hash().value)):
             return ANOTHER
-        return ONLY_HERE if word == "not in cache" and out.exists and not out.changed_checksum() else word
+        return ONLY_HERE if word == "not in cache" and health.lies_here(out) else word
 
     # --- what it reads
 

@@ -129,7 +129,7 @@ def keep(root: Path) -> None:
     """Put them into the cache again."""
     with graph.repository(root) as repo, repo.lock:
         for out in list(_lost(repo)):
-            out.commit()
+            _kept(out)
 
 
 def _lost(repo: Repo) -> Iterator[Output]:
@@ -137,13 +137,18 @@ def _lost(repo: Repo) -> Iterator[Output]:
     for out in _cached(repo):
         top, *rest = [Object(oid, Path(out.cache.oid_to_path(oid))) for oid, _ in _files(out)]
         is_whole = top.path.is_file() and (all(one.path.is_file() for one in rest) or not top.is_sound)
-        if not is_whole and out.exists and not out.changed_checksum():
+        if not is_whole and lies_here(out):
             yield out
+
+
+def lies_here(out: Output) -> bool:
+    """Whether an output lies in the project as it was recorded."""
+    return bool(out.exists and not out.changed_checksum())
 
 
 def _kept(out: Output) -> bool:
     """Put an output back into the cache from where it lies, if it lies there as it was recorded."""
-    if not out.exists or out.changed_checksum():
+    if not lies_here(out):
         return False
     out.commit()
     return True

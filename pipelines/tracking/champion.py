@@ -22,10 +22,10 @@ METRIC = "validation_bits_per_byte"
 def crown() -> str | None:
     """Register what stands in the project when it is better than the champion; the new version, or None.
 
-    Raises what MLflow raises. In a queued experiment's copy nothing is crowned: it has no place that lasts.
+    Raises what MLflow raises.
     """
     stage = _furthest()
-    if stage is None or paths.is_copy():
+    if stage is None:
         return None
     # All that stands in the project is read before MLflow is asked, which may take longer than what stands there lasts.
     bits_per_byte = json.loads(paths.stage(CANDIDATE).metrics.read_text(encoding="utf-8"))[METRIC]

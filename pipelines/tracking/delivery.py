@@ -1,4 +1,4 @@
-"""The process that carries a stage's notes to MLflow: `python -m pipelines.tracking.delivery FOLDER PID`.
+"""The process that carries a stage's notes to MLflow: `python -m pipelines.tracking.delivery FOLDER PID [--crown]`.
 
 It lives beside the stage and ends within seconds of it. Killed or not, what the stage noted is on disk: whatever could
 not be carried is left there for the next process of this kind, or for `lmmodel report`.
@@ -15,10 +15,10 @@ from itertools import takewhile
 from pathlib import Path
 
 from pipelines.tracking import description
+from pipelines.tracking.following import CROWN
 from pipelines.tracking.notes import Reader, Record, abandoned
 from pipelines.tracking.store import Store, Tracked, is_hopeless
 
-JUDGE = "evaluate"
 _PULSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _PATIENCE_SECONDS = 10.0  # with a store that does not answer, once the work is done
@@ -156,7 +156,7 @@ def main() -> None:
     """Carry one stage's notes while it works, then what others left."""
     folder, writer = Path(sys.argv[1]), int(sys.argv[2])
     os.nice(5)  # the training comes first
-    if f"-{JUDGE}-" in folder.name:
+    if CROWN in sys.argv[3:]:
         _crown()  # now: what was trained stands in dvc.lock, and nobody writes there until the judge is done
     if deliver(Reader(folder), is_alive=lambda: os.getppid() == writer):
         deliver_abandoned(folder.parent)

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 TRAININGS = ("pretrain", "finetune")
 """The stages whose runs put out a checkpoint."""
 
+JUDGE = "evaluate"
+"""The stage before whose work the best candidate is registered. Not in a queued experiment's copy, which has no place
+that lasts."""
+
+CROWN = "--crown"
+"""Tells the process that carries notes to register it."""
+
 SWITCH = "LMMODEL_TRACKING"
 """Set to `off`, nothing is noted; `lmmodel report` can still make the runs from what the stages wrote."""
 
@@ -71,7 +78,8 @@ class Run:
             first = opening(job, parameters)
             self._notes = begin(place(), f"{job.stage}-{job.identity[:12]}")
             self._notes.add(begin=first)
-            self._carrier = _carry(self._notes.folder)
+            is_judged = job.stage == JUDGE and not paths.is_copy()
+            self._carrier = _carry(self._notes.folder, *([CROWN] if is_judged else []))
 
     def end(self, status: str) -> None:
         """No more notes: the work is FINISHED, FAILED or KILLED."""
@@ -118,15 +126,17 @@ def follow(job: Job, parameters: dict[str, Any] | None = None) -> Iterator[Run]:
     run.end("FINISHED")
 
 
-def _carry(folder: Path) -> subprocess.Popen[bytes]:
+def _carry(folder: Path, *options: str) -> subprocess.Popen[bytes]:
     """A process that carries the notes in `folder` to MLflow while they are written.
 
     It has a session of its own: what stops the training must not stop it, so that the run can be marked as stopped. It
-    ends within seconds of the work.
+    ends within seconds of the work, and has the project itself for its folder: a queued experiment's copy, with the
+    code in it, is deleted at once when its last stage ends.
     """
     with (folder / "carrier.log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "pipelines.tracking.delivery", str(folder), str(os.getpid())],
+            [sys.executable, "-m", "pipelines.tracking.delivery", str(folder), str(os.getpid()), *options],
+            cwd=paths.home(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -57,6 +57,14 @@ def noted(project: Project) -> int:
     return sum(file.read_text().count('"loss_nats"') for file in files)
 
 
+@pytest.fixture
+def followed(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The server, which the stages are told of."""
+    monkeypatch.setenv("LMMODEL_TRACKING", "on")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+    return server
+
+
 def run_of(server: Server) -> Any:
     """The only run there is; None before it is there."""
     from mlflow import MlflowClient
@@ -89,43 +97,33 @@ def assert_nothing_is_lost(server: Server, project: Project) -> None:
 
 
 def test_a_server_that_goes_away_and_comes_back_has_every_point_of_the_same_training(
-    server: Server,
-    project: Project,
-    untracked: dict[str, bytes],
-    monkeypatch: pytest.MonkeyPatch,
+    followed: Server, project: Project, untracked: dict[str, bytes]
 ) -> None:
-    monkeypatch.setenv("LMMODEL_TRACKING", "on")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     process = project.start("python", "-m", "dvc", "repro", "-s", "pretrain")
     try:
-        until(lambda: bool(steps(server)), "the first points to arrive", seconds=300)
-        server.stop()
+        until(lambda: bool(steps(followed)), "the first points to arrive", seconds=300)
+        followed.stop()
         before = noted(project)
         assert before < STEPS, "the training was over before the server went away"
         until(lambda: noted(project) > before, "the training to go on")
-        server.start()
+        followed.start()
         told, _ = process.communicate(timeout=300)
         assert process.returncode == 0, told
     finally:
         with suppress(ProcessLookupError):  # it has ended
             kill(process)
     assert project.outputs() == untracked
-    assert_nothing_is_lost(server, project)
+    assert_nothing_is_lost(followed, project)
 
 
 def test_a_server_that_takes_questions_and_answers_none_holds_no_training_up(
-    server: Server,
-    project: Project,
-    untracked: dict[str, bytes],
-    monkeypatch: pytest.MonkeyPatch,
+    followed: Server, project: Project, untracked: dict[str, bytes]
 ) -> None:
-    monkeypatch.setenv("LMMODEL_TRACKING", "on")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
-    assert server.process is not None
-    os.killpg(server.process.pid, signal.SIGSTOP)
+    assert followed.process is not None
+    os.killpg(followed.process.pid, signal.SIGSTOP)
     try:
         project.repro("-s", "pretrain")
     finally:
-        os.killpg(server.process.pid, signal.SIGCONT)
+        os.killpg(followed.process.pid, signal.SIGCONT)
     assert project.outputs() == untracked
-    assert_nothing_is_lost(server, project)
+    assert_nothing_is_lost(followed, project)

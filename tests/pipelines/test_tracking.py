@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -357,6 +358,34 @@ def test_a_work_that_is_killed_and_goes_on_leaves_one_run_without_a_hole(
     [run] = runs()
     assert run.info.status == "FINISHED"
     assert steps_of(run, "loss_nats") == list(range(80))
+
+
+LAST = """
+import shutil
+from pathlib import Path
+from tests.pipelines import a_project
+from pipelines import tracking
+with tracking.follow(a_project.job("evaluate")) as run:
+    run.figures({"finetune.dialogues_choice.acc": 0.6})
+    shutil.rmtree(Path.cwd())
+"""
+
+
+def test_a_queued_experiments_last_notes_arrive_though_its_copy_is_deleted_with_the_code_in_it(
+    finished: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_database(finished, empty_database)
+    copy = finished / ".dvc/tmp/exps/one"
+    shutil.copytree(finished, copy, ignore=shutil.ignore_patterns(".dvc", ".lmmodel", "mlflow.db"))
+    for code in ("lmmodel", "pipelines"):
+        shutil.copytree(ROOT / code, copy / code, dirs_exist_ok=True)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    subprocess.run([sys.executable, "-c", LAST], cwd=copy, check=True, timeout=60)
+    assert not copy.exists()
+    settle()
+    [judged] = [run for run in runs() if run.data.tags.get("lmmodel.stage") == "evaluate"]
+    assert judged.info.status == "FINISHED"
+    assert judged.data.metrics == {"finetune.dialogues_choice.acc": 0.6}
 
 
 def test_a_failing_work_is_a_failed_run_and_its_error_comes_through(finished: Path, empty_database: Path) -> None:
