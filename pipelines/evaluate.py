@@ -23,7 +23,7 @@ def produce(job: work.Job[Evaluate]) -> None:
         corpus=job.inputs["corpus"],
         dialogues=job.inputs["dialogues"],
         pretrained=job.inputs["pretrain"],
-        finetuned=tuned if (tuned / "checkpoint.json").is_file() else None,
+        finetuned=tuned if checkpoint.is_in(tuned) else None,
         device=device,
         seed=job.seed,
     )

@@ -53,6 +53,17 @@ def save(folder: Path, *, model: Model, tokenizer: Path, facts: Mapping[str, Any
     sealed.seal(folder, {"format": FORMAT})
 
 
+def is_in(folder: Path) -> bool:
+    """Whether there is a checkpoint in `folder`, whole or not."""
+    return (folder / _FACTS).is_file()
+
+
+def expect(folder: Path) -> None:
+    """A Refusal where there is no checkpoint in `folder`."""
+    if not is_in(folder):
+        raise Refusal(f"{folder}: holds no model (no {_FACTS}); `dvc repro` trains one")
+
+
 def load(folder: str | Path, *, code: Iterable[str | Path] = ()) -> tuple[Model, Tokenizer]:
     """The model in `folder`, in float32 on the CPU, ready to be used, and its tokenizer.
 
@@ -77,7 +88,7 @@ def tokenizer(folder: Path) -> Tokenizer:
     from lmmodel.text.tokenizer import DESCRIPTION, Tokenizer
 
     place = folder / TOKENIZER
-    if (folder / _FACTS).is_file() and not (place / DESCRIPTION).is_file():
+    if is_in(folder) and not (place / DESCRIPTION).is_file():
         raise Refusal(
             f"{folder}: has no tokenizer (its model was imported without one of this project's), so it takes and "
             f"gives token ids alone: lmmodel.load_model('{folder}')"

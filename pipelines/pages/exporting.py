@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lmmodel.params.refusal import Refusal
+from lmmodel.learning import checkpoint
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +24,7 @@ def show(told: argparse.Namespace) -> None:
     """Make the folder and say what it is."""
     from lmmodel.inference.huggingface import writer
 
-    if not (told.checkpoint / "checkpoint.json").is_file():
-        raise Refusal(f"{told.checkpoint}: holds no model (no checkpoint.json); `dvc repro` trains one")
+    checkpoint.expect(told.checkpoint)
     sent = writer.send(told.checkpoint, told.folder)
     print(f"{told.folder}: a {sent.model_type}, which transformers reads as {sent.architecture}")
     print(f"  tokenizer: {sent.tokenizer}")

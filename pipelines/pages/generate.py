@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lmmodel.learning import checkpoint
 from lmmodel.params.refusal import Refusal
 from pipelines import paths
 
@@ -42,10 +43,9 @@ def show(told: argparse.Namespace) -> None:
     """Print what the model says."""
     if told.tokens < 1 or told.temperature < 0:
         raise Refusal("lmmodel generate: --tokens should be at least 1, --temperature at least 0")
-    checkpoint = told.checkpoint or standing_checkpoint()
-    if not (checkpoint / "checkpoint.json").is_file():
-        raise Refusal(f"{checkpoint}: holds no model (no checkpoint.json); `dvc repro` trains one")
-    voice = Voice(checkpoint, told)
+    folder = told.checkpoint or standing_checkpoint()
+    checkpoint.expect(folder)
+    voice = Voice(folder, told)
     if told.chat:
         voice.chat([told.prompt] if told.prompt is not None else questions())
     else:
@@ -55,7 +55,7 @@ def show(told: argparse.Namespace) -> None:
 def standing_checkpoint() -> Path:
     """The furthest trained model that stands in the project."""
     tuned = paths.stage("finetune").output
-    return tuned if (tuned / "checkpoint.json").is_file() else paths.stage("pretrain").output
+    return tuned if checkpoint.is_in(tuned) else paths.stage("pretrain").output
 
 
 def questions() -> Iterator[str]:
@@ -72,13 +72,12 @@ def questions() -> Iterator[str]:
 class Voice:
     """A model that speaks."""
 
-    def __init__(self, checkpoint: Path, told: argparse.Namespace) -> None:
-        from lmmodel.learning import checkpoint as checkpoints
+    def __init__(self, folder: Path, told: argparse.Namespace) -> None:
         from lmmodel.learning.machine import device
 
         self.model: Model
         self.tokenizer: Tokenizer
-        self.model, self.tokenizer = checkpoints.load(checkpoint, code=told.code)
+        self.model, self.tokenizer = checkpoint.load(folder, code=told.code)
         self.model.to(device(told.device)).eval()
         self.told = told
         self.seed = secrets.randbits(32) if told.seed is None else told.seed

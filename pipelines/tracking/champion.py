@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lmmodel.learning import checkpoint
 from pipelines import paths, record, standing
 from pipelines.tracking import registry
 from pipelines.tracking.opening import CANDIDATE, STAGE
@@ -49,7 +50,7 @@ def _furthest() -> paths.Stage | None:
     recorded = standing.lock()
     for name in ("finetune", CANDIDATE):
         stage = paths.stage(name)
-        if (stage.output / "checkpoint.json").is_file() and standing.is_recorded(stage, recorded):
+        if checkpoint.is_in(stage.output) and standing.is_recorded(stage, recorded):
             return stage
     return None
 

@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lmmodel.learning import checkpoint
 from lmmodel.params.refusal import Refusal
 from pipelines import paths, record, standing
 
@@ -146,7 +147,7 @@ def _checkpoints(stage: paths.Stage) -> dict[str, dict[str, Any]]:
     Of no others: while a stage runs, what it and those after it made before may be gone.
     """
     made = [one for name in MADE_OF if (one := paths.stage(name)).output in stage.inputs.values()]
-    here = [one for one in made if (one.output / "checkpoint.json").is_file()]
+    here = [one for one in made if checkpoint.is_in(one.output)]
     return {str(one.output): {"checkpoint": {"stage": one.name, "identity": record.read(one).identity}} for one in here}
 
 

@@ -81,14 +81,13 @@ def _known() -> set[str]:
 
 def _note(stage: paths.Stage, identity: str) -> None:
     """The notes that the work would have left."""
-    decided = _decided(stage)
     notes = begin(place(), f"{stage.name}-{identity[:12]}")
-    notes.add(begin=describe(stage, identity=identity, tags={"lmmodel.rebuilt": True}, extra=decided))
+    notes.add(begin=describe(stage, identity=identity, tags={"lmmodel.rebuilt": True}, extra=_decided(stage)))
     for step, metrics in _points(stage.curve):
         notes.add(metrics=metrics, step=step)
     notes.add(figures=json.loads(stage.metrics.read_text(encoding="utf-8")))
     notes.keep_pages(stage.output)
-    if decided:
+    if checkpoint.is_in(stage.output):
         notes.add(checkpoint={"path": str(stage.output), "dvc": hashes().get(str(stage.output), "")})
     notes.add(end="FINISHED")
     notes.close()
