@@ -19,7 +19,8 @@ from pipelines.tracking.following import CROWN
 from pipelines.tracking.notes import Reader, Record, abandoned
 from pipelines.tracking.store import Store, Tracked, is_hopeless
 
-_PULSE_SECONDS = 0.5
+_PULSE_SECONDS = 0.5  # between two looks at the notes: a file, and whether its end has come
+_CARRIED_SECONDS = 5.0  # between two visits to the store, which cost the training's machine a hundred times that
 _LONGEST_PAUSE_SECONDS = 30.0
 _PATIENCE_SECONDS = 10.0  # with a store that does not answer, once the work is done
 
@@ -37,15 +38,18 @@ class Delivery:
         self._run: Tracked | None = None
         self._meanwhile = ExitStack()
 
-    def advance(self) -> None:
-        """Carry what there is. Raises what MLflow raises; nothing is lost then, and the next call goes on."""
+    def read(self) -> None:
+        """Take up what was noted since."""
         for record in self._notes.new():
             self._waiting.append(record)
             self._last = record
             self.complete |= "end" in record
+
+    def carry(self) -> None:
+        """Carry what there is. Raises what MLflow raises; nothing is lost then, and the next call goes on."""
         while self._waiting:
             try:
-                count = self._carry()
+                count = self._first()
             except Exception as error:
                 if not is_hopeless(error):
                     raise
@@ -58,7 +62,7 @@ class Delivery:
         if self._run and not self.complete:
             self._end("KILLED", self._last["time_ms"])
 
-    def _carry(self) -> int:
+    def _first(self) -> int:
         """Carry the first record, or the points that stand together; how many records that were."""
         first = self._waiting[0]
         self._store = self._store or Store()
@@ -111,12 +115,16 @@ def deliver(notes: Reader, *, is_alive: Callable[[], bool] | None = None) -> boo
     while longer.
     """
     delivery = Delivery(notes, live=is_alive is not None)
-    pause, given_up = _PULSE_SECONDS, float("inf")
+    pause, due, given_up = _PULSE_SECONDS, 0.0, float("inf")
     while True:
         over = is_alive is None or not is_alive()  # asked first: what was noted before the end is read below
         try:
-            delivery.advance()
-            if over or delivery.complete:
+            delivery.read()
+            over |= delivery.complete
+            if over or time.monotonic() >= due:
+                delivery.carry()
+                due = time.monotonic() + _CARRIED_SECONDS
+            if over:
                 delivery.finish()
                 notes.discard()
                 return True
@@ -124,7 +132,7 @@ def deliver(notes: Reader, *, is_alive: Callable[[], bool] | None = None) -> boo
         except Exception as error:
             print(f"not yet: {error}", flush=True)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-            if over or delivery.complete:
+            if over:
                 given_up = min(given_up, time.monotonic() + _PATIENCE_SECONDS)
                 pause = min(pause, 1.0)
         if time.monotonic() > given_up:

@@ -242,7 +242,7 @@ class Store:
         """Processor, memory, disk, network and GPU of the machine, while this lasts."""
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-        monitor = SystemMetricsMonitor(run.run_id, sampling_interval=5, resume_logging=True, tracking_uri=self.uri)
+        monitor = SystemMetricsMonitor(run.run_id, sampling_interval=10, resume_logging=True, tracking_uri=self.uri)
         monitor.start()
         try:
             yield
