@@ -7,6 +7,7 @@ was cut off or changed is refused by name before any work is done on it.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -80,13 +81,30 @@ def flush(path: Path) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """A small file, whole or not at all, on the disk when this is done."""
+    """A small file, whole or not at all, on the disk when this is done; of several who write it at once, the last's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    flush(partial)
-    partial.replace(path)
+    while not _written(partial, text, path):
+        pass
     _sync(path.parent)
+
+
+def _written(partial: Path, text: str, path: Path) -> bool:
+    """Write what becomes `path`, alone; False where another did meanwhile, whose `partial` is `path` by now."""
+    with partial.open("a", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            is_ours = os.path.samestat(partial.stat(), os.fstat(file.fileno()))
+        except FileNotFoundError:
+            is_ours = False
+        if not is_ours:
+            return False
+        file.truncate(0)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+        partial.replace(path)
+    return True
 
 
 def move(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,11 @@ from pipelines.dagster_dvc import graph
 from pipelines.dagster_dvc.archive import Archive
 from pipelines.tracking.opening import flat
 
+
+class ElsewhereError(Refusal):
+    """What a result came to is in no cache that can be asked from here."""
+
+
 Read = Callable[[str], str | None]
 """A file of the project as it was committed, by its path; None where it was not there."""
 
@@ -27,8 +33,8 @@ Read = Callable[[str], str | None]
 class Result:
     """What was trained and what came out.
 
-    chosen: params.yaml as it was written. declared: the declaration and all sections, complete, by dotted key.
-    numbers: the metrics of the stages, by `<stage>.<key>`.
+    chosen: params.yaml as it was written, without `launch`. declared: the declaration and all sections, complete, by
+    dotted key. numbers: the metrics of the stages, by `<stage>.<key>`.
     """
 
     name: str
@@ -58,12 +64,28 @@ def find(words: list[str]) -> list[Result]:
     with graph.repository(".") as repo:
         archive = Archive(repo, fetching=True)
         known = _experiments()
-        read = [(name, _revision(name, known)) for name in names] or _all(known)
+        read = [(name, _revision(name, known)) for name in names]
         found = [_result(name, _at(rev), archive) if rev else _beside(name) for name, rev in read]
+        found = found or _here(known, archive)
     chosen = [one for one in found if all(one.value(key) == value for key, value in wanted)]
     if not chosen:
         raise Refusal(f"no result has {' and '.join(f'{key}={value}' for key, value in wanted)}")
     return chosen
+
+
+def _here(known: dict[str, str], archive: Archive) -> list[Result]:
+    """All on this commit but what is elsewhere, which is told: in a clone the commit's own are another machine's."""
+    found, missing = [], []
+    for name, revision in _all(known):
+        try:
+            found.append(_result(name, _at(revision), archive))
+        except ElsewhereError as error:
+            missing.append(error)
+    if missing and not found:
+        raise missing[0]
+    for one in missing:
+        print(f"left out: {one}", file=sys.stderr)
+    return found
 
 
 def _all(known: dict[str, str]) -> list[tuple[str, str]]:
@@ -113,7 +135,8 @@ def _beside(name: str) -> Result:
 
 
 def _result(name: str, read: Read, archive: Archive) -> Result:
-    made = _made(name, read)
+    stages = document.parse(read("dvc.lock") or "stages: {}", name="dvc.lock").data.get("stages") or {}
+    made = _made(name, stages)
     loaded = {path: _load(name, path, made, archive) for path in _wanted(made)}
     sections = {path.stem: loaded[str(path)]["section"] for path in _plans() if str(path) in loaded}
     declared = flat({"model": loaded.get(str(paths.DECLARATION), {}), **sections})
@@ -123,16 +146,17 @@ def _result(name: str, read: Read, archive: Archive) -> Result:
         for key, value in parameters.flatten(loaded.get(f"models/{stage}.json", {})).items()
         if isinstance(value, int | float)
     }
-    chosen = document.parse(read("params.yaml") or "{}", name="params.yaml").data
-    return Result(name, {key: value for key, value in chosen.items() if key != "launch"}, declared, numbers)
+    return Result(name, stages["design"]["params"]["params.yaml"], declared, numbers)
 
 
-def _made(name: str, read: Read) -> dict[str, str]:
-    """Path -> hash of everything that `dvc.lock` has."""
-    stages = document.parse(read("dvc.lock") or "stages: {}", name="dvc.lock").data.get("stages") or {}
+def _made(name: str, stages: dict[str, Any]) -> dict[str, str]:
+    """Path -> hash of everything that the stages of a `dvc.lock` made."""
     made = {item["path"]: item.get("md5", "") for entry in stages.values() for item in entry.get("outs", [])}
-    if "models/pretrain.json" not in made:
+    if "models/pretrain.json" not in made or "design" not in stages:
         raise Refusal(f"{name}: no model was trained there, as far as its dvc.lock says")
+    read = {item["path"]: item.get("md5", "") for item in stages["pretrain"]["deps"]}
+    if any(read.get(path) != made.get(path) for path in (str(paths.DECLARATION), str(paths.DESIGN / "pretrain.json"))):
+        raise Refusal(f"{name}: its model was trained with other parameters than stand there; `dvc repro` comes first")
     return made
 
 
@@ -149,7 +173,7 @@ def _load(name: str, path: str, made: dict[str, str], archive: Archive) -> dict[
     content = archive.read(made[path])
     if content is None:
         remedy = f"`dvc exp pull origin {name}` or `dvc pull` brings it, where it was pushed"
-        raise Refusal(f"{name}: its {path} is not in DVC's cache; {remedy}")
+        raise ElsewhereError(f"{name}: its {path} is not in DVC's cache; {remedy}")
     told: dict[str, Any] = json.loads(content)
     return told
 

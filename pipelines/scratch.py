@@ -28,7 +28,7 @@ from lmmodel import folder, lock
 from lmmodel.params import document
 from lmmodel.params.refusal import Refusal
 from pipelines import paths
-from pipelines.dagster_dvc.archive import oid_of
+from pipelines.dagster_dvc.archive import Archive, oid_of
 
 _LOOK_SECONDS = 0.2
 _SHARE_BLOCKS = 0x40049409  # FICLONE: a copy on write, on Linux file systems that know it
@@ -129,20 +129,30 @@ class Scratch:
             return False
         return all(facts.items() <= listed.get(path, {}).items() for path, facts in expected.items())
 
+    @property
+    def is_cached(self) -> bool:
+        """Whether DVC's cache has what `dvc.lock` says of the stage's output."""
+        from pipelines.dagster_dvc import graph
+
+        listed = document.read(paths.LOCK).data["stages"][self.stage.name]["outs"]
+        with graph.repository(".") as repo:
+            return all(Archive(repo).has(item.get("md5")) for item in listed)
+
     @contextmanager
     def held(self) -> Iterator[None]:
-        """This work is done by one process at a time. A Refusal names the other; queued experiments wait for it."""
+        """This work is done by one process at a time. A Refusal names the other where it works in this very folder;
+        one in another, an experiment's copy or the project itself, is waited for."""
         path, said = self.folder / "lock", False
         with ExitStack() as stack:
             while True:
                 try:
                     stack.enter_context(lock.held(path, self.stage.name))
                     break
-                except Refusal as refusal:
-                    if not paths.is_copy():
+                except lock.TakenError as other:
+                    if other.folder in ("", str(Path.cwd())) and not paths.is_copy():
                         raise
                     if not said:
-                        print(f"{refusal}. This experiment waits for it.", file=sys.stderr, flush=True)
+                        print(f"{other}. Until then this one waits.", file=sys.stderr, flush=True)
                     said = True
                     time.sleep(_LOOK_SECONDS)
             yield
@@ -171,10 +181,11 @@ def works() -> Path:
     return paths.home() / work if paths.is_copy() else work
 
 
-def tidy() -> None:
-    """Remove the scratch of every result that `dvc.lock` has."""
+def tidy(own: Scratch) -> None:
+    """Remove the scratch of every result that `dvc.lock` has; that of the work at hand only where the cache has it too:
+    a clone's `dvc.lock` knows, from another machine, results that lie nowhere here but in scratch."""
     for done in spent():
-        if done.is_free:
+        if (done != own or done.is_cached) and done.is_free:
             done.discard()
 
 

@@ -15,6 +15,7 @@ Nothing here reaches an output.
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import sys
@@ -90,7 +91,7 @@ def run(
             return
         starter.watch(stage.output)
         _enter(stage, before, given)
-        tidy()
+        tidy(scratch)
         with scratch.held():
             if scratch.finished:
                 say(name, "was finished before; taken up as it is")
@@ -182,12 +183,16 @@ def say(name: str, text: str) -> None:
 def _note_time(name: str, identity: str, seconds: float, *, resumed: bool) -> None:
     """How long the work took, kept on this machine for the summary: an output never says."""
     file = paths.home() / TIMINGS
-    try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
-    known.setdefault(name, {})[identity] = {"seconds": round(seconds, 3), "resumed": resumed, "ended": int(time.time())}
-    folder.write(file, folder.canonical(known))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_name(f"{file.name}.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # stages that end at the same moment each add to what is there
+        try:
+            known = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            known = {}
+        run = {"seconds": round(seconds, 3), "resumed": resumed, "ended": int(time.time())}
+        known.setdefault(name, {})[identity] = run
+        folder.write(file, folder.canonical(known))
 
 
 # --- what a person is told when it does not work

@@ -1,5 +1,8 @@
 """A sealed folder names the file that is not what it was."""
 
+import subprocess
+import sys
+
 import pytest
 
 from lmmodel import folder
@@ -48,3 +51,21 @@ def test_a_damaged_index_is_named(sealed, text):
     (sealed / "index.json").write_text(text)
     with pytest.raises(Refusal, match=r"index\.json"):
         folder.verify(sealed)
+
+
+WRITES = """
+import sys
+from pathlib import Path
+from lmmodel import folder
+for _ in range(200):
+    folder.write(Path(sys.argv[1]), sys.argv[2] * 5000)
+"""
+
+
+def test_several_who_write_a_small_file_at_once_leave_one_of_theirs_whole(tmp_path):
+    file = tmp_path / "times.json"
+    writers = [subprocess.Popen([sys.executable, "-c", WRITES, str(file), letter]) for letter in "abc"]
+    while any(writer.poll() is None for writer in writers):
+        assert not file.exists() or file.read_text() in {letter * 5000 for letter in "abc"}
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["times.json"]

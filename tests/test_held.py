@@ -47,7 +47,7 @@ def test_who_holds_it_is_named_and_nobody_else_works_there(tmp_path: Path, holde
 
 
 def test_another_machines_process_is_named_with_its_machine(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    (tmp_path / "lock").write_text(f"{holder.pid} elsewhere")
+    (tmp_path / "lock").write_text(f"{holder.pid}\nelsewhere\n/project")
     with pytest.raises(Refusal, match=rf"process {holder.pid} on elsewhere is"), lock.held(tmp_path / "lock", "it"):
         pass
 

@@ -10,6 +10,7 @@ agreed on by all after the step.
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch.distributed import TCPStore
 
 _STORE = "LMMODEL_STORE"
+_HOME = "127.0.0.1"
 _GRACE_SECONDS = 10.0  # for a first process that hangs in a sum to notice by itself that another is gone
 _LEAVING_SECONDS = 60.0
 _PATIENCE = timedelta(minutes=30)
@@ -45,6 +47,7 @@ def together(processes: int, *, device: str, command: Sequence[str]) -> Iterator
             yield crew
     elif processes > 1:
         _fits(processes, device)
+        _stay_home()
         store = _store(0, processes)
         assert store is not None
         with _Others(processes, store.port, command), _joined(0, processes, device, store) as crew:
@@ -62,12 +65,21 @@ def _fits(processes: int, device: str) -> None:
         raise Refusal(f"params.yaml: launch.processes {processes}: this machine has {here} GPUs, and each takes one")
 
 
+def _stay_home() -> None:
+    """Have gloo listen where only this machine reaches it: unless told, it takes the address of the machine's name."""
+    names = [name for _, name in socket.if_nameindex() if name.startswith("lo")]
+    if names:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", names[0])
+
+
 def _store(rank: int, size: int) -> TCPStore | None:
     """Where the processes that were started here meet; None: as the environment says."""
     from torch.distributed import TCPStore
 
     if rank == 0 and "WORLD_SIZE" not in os.environ:
-        return TCPStore("127.0.0.1", 0, size, is_master=True, wait_for_workers=False)
+        own = socket.create_server((_HOME, 0))  # the store's own would listen on every address of the machine
+        port = own.getsockname()[1]
+        return TCPStore(_HOME, port, size, is_master=True, wait_for_workers=False, master_listen_fd=own.detach())
     if _STORE not in os.environ:
         return None
     host, _, port = os.environ[_STORE].rpartition(":")
@@ -102,7 +114,7 @@ class _Others:
     def __enter__(self) -> None:
         for rank in range(1, self.size):
             told = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(self.size)}
-            where = {_STORE: f"127.0.0.1:{self.port}"}
+            where = {_STORE: f"{_HOME}:{self.port}"}
             child = subprocess.Popen(
                 self.command, env={**os.environ, **told, **where}, stdin=subprocess.PIPE, process_group=0
             )

@@ -106,16 +106,21 @@ class Run:
         """As iterating, but all is printed where this process prints, with progress bars drawn. Gives the exit code."""
         if not self._names and turn.is_free(self._root):  # the common case, in half the time
             code = self._start(None).wait()
-            if not code or not (told := lockfile.mend(self._root)):
+            told = lockfile.mend(self._root) if code else []
+            if not code or (not told and turn.is_free(self._root)):
                 return code
-            print(*told, sep="\n", file=sys.stderr)
-        try:
-            for line in self._turn():
+            for line in told:
                 print(line, file=sys.stderr)
-        except DvcError as error:
-            print(*error.lines, sep="\n", file=sys.stderr)
-            return error.code
-        return self._start(None).wait()
+        while True:
+            try:
+                for line in self._turn():
+                    print(line, file=sys.stderr)
+            except DvcError as error:
+                print(*error.lines, sep="\n", file=sys.stderr)
+                return error.code
+            code = self._start(None).wait()
+            if not code or turn.is_free(self._root):  # else another dvc may have come first: then wait again
+                return code
 
     def _turn(self) -> Iterator[str]:
         """Wait until dvc can run; where dvc's files cannot be read, dvc says so best itself."""

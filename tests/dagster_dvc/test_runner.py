@@ -8,13 +8,13 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from pipelines.dagster_dvc import graph, runner
+from pipelines.dagster_dvc import graph, runner, turn
 from tests.dagster_dvc.toy import Toy, environment
 
 STARTER = """
@@ -241,6 +241,32 @@ def test_in_a_terminal_dvc_prints_for_itself(tmp_path: Path, capfd: pytest.Captu
     assert "Running stage 'split'" in capfd.readouterr().out
     with runner.started(toy.root, "train") as run:
         assert run.watch() != 0  # settings never ran, so what train reads is missing
+
+
+def test_a_dvc_that_comes_first_is_waited_for_in_a_terminal_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Between two stages of another door everything is free for a moment."""
+    toy, others = Toy.slow(tmp_path), []
+    is_free, await_turn = turn.is_free, turn.await_turn
+
+    def free_a_moment_ago(root: Path) -> bool:
+        free = is_free(root)
+        if not others:
+            others.append(starter(toy))
+        return free
+
+    def from_now_on_done_soon(root: Path, stages: list[graph.Stage]) -> Iterator[str]:
+        toy.write({"go": ""})
+        return await_turn(root, stages)
+
+    monkeypatch.setattr(turn, "is_free", free_a_moment_ago)
+    monkeypatch.setattr(turn, "await_turn", from_now_on_done_soon)
+    with runner.started(toy.root) as run:
+        assert run.watch() == 0
+    assert others[0].wait() == 0
+    assert "failed to reproduce 'slow'" in capfd.readouterr().out
+    assert len(toy.pids) == 1
 
 
 def test_a_dvc_yaml_that_cannot_be_read_is_told_by_dvc(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

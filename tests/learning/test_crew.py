@@ -190,6 +190,17 @@ def test_when_one_is_killed_none_is_left_and_it_goes_on_later(tmp_path: Path) ->
     one_is_killed(tmp_path / "run", "0", later=2)
 
 
+def test_processes_that_were_started_here_listen_to_this_machine_alone(tmp_path: Path) -> None:
+    process, others = under_way(*command(tmp_path / "run", 2, MANY))
+    both = [psutil.Process(process.pid), *others]
+    listening = [one.laddr.ip for each in both for one in each.net_connections() if one.status == psutil.CONN_LISTEN]
+    process.kill()
+    process.communicate()
+    assert gone(others)
+    assert listening
+    assert set(listening) <= {"127.0.0.1", "::1"}
+
+
 def test_when_the_first_is_killed_the_others_end(tmp_path: Path) -> None:
     process, others = under_way(*command(tmp_path / "run", 3, MANY))
     process.kill()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lmmodel import folder
+from lmmodel.params import document
 from pipelines import cli, comparing, paths
 from pipelines.results import Result
 from tests.pipelines import a_project
@@ -200,6 +201,44 @@ def test_what_is_not_in_the_cache_is_named_with_its_remedy(
     assert "is not in DVC's cache; `dvc exp pull origin six-1` or `dvc pull` brings it" in said(
         capsys, "six-1", "five-1"
     )
+
+
+def test_what_nobody_named_and_is_not_in_the_cache_is_left_out_and_told(
+    compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So it is with the results of another machine that a clone's own commit has."""
+    shutil.copytree(compared, tmp_path / "project", symlinks=True)
+    monkeypatch.chdir(tmp_path / "project")
+    (commit,) = git("for-each-ref", "--format=%(objectname)", "refs/exps/**/five-1").split()
+    stages = document.parse(git("show", f"{commit}:dvc.lock"), name="dvc.lock").data["stages"]
+    (lost,) = [one["md5"] for one in stages["pretrain"]["outs"] if one["path"] == "models/pretrain.json"]
+    Path(".dvc/cache/files/md5", lost[:2], lost[2:]).unlink()
+    cli.main(["compare", "--by", "model.depth", "--baseline", "6"])
+    told = capsys.readouterr()
+    assert "left out: five-1: its models/pretrain.json is not in DVC's cache" in told.err
+    assert "5 results" in told.out
+    shutil.rmtree(".dvc/cache")
+    assert "is not in DVC's cache; " in said(capsys, "--by", "model.depth", "--baseline", "6")
+
+
+def test_what_was_trained_stands_beside_the_parameters_it_was_trained_with(
+    compared: Path,
+    finished_once: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(finished_once, tmp_path / "edited", symlinks=True)
+    monkeypatch.chdir(tmp_path / "edited")
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("depth: 6", "depth: 4"))
+    monkeypatch.chdir(compared)
+    rows = [line.split() for line in said(capsys, "five-1", str(tmp_path / "edited")).splitlines()]
+    assert ["model.depth", "5", "6"] in rows
+    monkeypatch.chdir(tmp_path / "edited")
+    a_project.plan()
+    a_project.dvc("commit", "--force", "--quiet", "design")
+    monkeypatch.chdir(compared)
+    assert "its model was trained with other parameters" in said(capsys, "five-1", str(tmp_path / "edited"))
 
 
 @pytest.mark.slow

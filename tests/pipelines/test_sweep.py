@@ -65,6 +65,24 @@ def test_an_experiment_goes_on_from_what_another_left_and_equal_work_is_done_onc
     assert made[0].startswith(lines.rstrip())
 
 
+def test_the_project_itself_waits_for_an_experiment_that_is_at_the_same_work(tmp_path: Path) -> None:
+    project = small(tmp_path / "project")
+    project.repro("design")
+    one = copied(project, "one")
+    (one.root / "hold").touch()
+    first = one.start("python", "-m", "pipelines.corpus")
+    until(lambda: begun(one) == [1], "the experiment to begin")
+    second = project.start("python", "-m", "pipelines.corpus")
+    assert second.stdout
+    assert "Until then this one waits" in second.stdout.readline()
+    (one.root / "hold").unlink()
+    for process in (first, second):
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, output
+    assert "was finished before; taken up as it is" in output
+    assert begun(one, project) == [1, 0]
+
+
 @pytest.mark.slow
 def test_designs_and_seeds_are_queued_run_side_by_side_and_compared(
     reproduced: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

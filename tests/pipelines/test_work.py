@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -244,6 +245,32 @@ def test_the_same_work_is_not_done_by_two_processes_at_once(ready: Project) -> N
     (ready.root / "hold").unlink()
     process.communicate(timeout=120)
     assert process.returncode == 0
+
+
+def test_finished_work_is_taken_up_though_the_lock_of_another_machine_knows_its_result(ready: Project) -> None:
+    """As in a clone whose `dvc.lock` has these very bytes, and whose cache has nothing yet."""
+    for folder in (".dvc/cache", "data/corpus"):
+        shutil.rmtree(ready.root / folder)
+    undo: list[Callable[[], None]] = []
+    edit = ("params.yaml", "fraction: 0.2}\n\ntokenizer", "fraction: 0.3}\n\ntokenizer")
+    said = refused(while_corpus_runs(ready, lambda: undo.append(ready.edit(*edit))))
+    assert "It is finished and kept" in said
+    begun = computed(ready)
+    undo[0]()
+    assert "taken up" in ready.repro().output
+    assert computed(ready) == begun
+    assert ready.repro().stages == []
+
+
+def test_times_that_are_noted_at_the_same_moment_are_all_kept(ready: Project) -> None:
+    note = "import sys; from pipelines import work\nfor number in range(20):"
+    note += " work._note_time('corpus', f'{sys.argv[1]} {number}', 1.0, resumed=False)"
+    processes = [ready.start("python", "-c", note, name) for name in ("one", "other")]
+    for process in processes:
+        told, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, told
+    known = json.loads(ready.read(".lmmodel/timings.json"))["corpus"]
+    assert {f"{name} {number}" for name in ("one", "other") for number in range(20)} <= known.keys()
 
 
 # --- handing over
