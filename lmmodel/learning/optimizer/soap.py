@@ -2,7 +2,8 @@
 
 Vyas and others, 2024, "SOAP: Improving and Stabilizing Shampoo using Adam" (arXiv:2409.11321), algorithm 3. Two running
 means, of the gradient's products with itself from either side, say in which directions it varies; Adam's squares are
-kept there. The basis follows every few steps by one power iteration made orthogonal, as in the paper.
+kept there. The basis follows every few steps by one power iteration made orthogonal, as in the paper. It lies in memory
+row by row, as a saved state gives it back: products of narrow matrices round as these lie.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Turned(torch.optim.Optimizer):
         state["momentum"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
         for side, product in self._products(gradient):
             state[side] = product * (1 - self.options.beta2)
-            state[f"{side}_basis"] = torch.linalg.eigh(product).eigenvectors.flip(-1)
+            state[f"{side}_basis"] = torch.linalg.eigh(product).eigenvectors.flip(-1).contiguous()
 
     def _update(self, state: dict[str, Any], gradient: Tensor) -> Tensor:
         beta1, beta2, number = self.options.beta1, self.options.beta2, counted(state)
@@ -112,4 +113,4 @@ def _follow(state: dict[str, Any], side: str) -> None:
     along = order[..., None, :] if side == "right" else order[..., :, None]
     state["square"] = square.gather(-1 if side == "right" else -2, along.expand_as(square))
     basis = basis.gather(-1, order[..., None, :].expand_as(basis))
-    state[f"{side}_basis"] = torch.linalg.qr(product @ basis).Q
+    state[f"{side}_basis"] = torch.linalg.qr(product @ basis).Q.contiguous()
