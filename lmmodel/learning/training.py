@@ -239,9 +239,13 @@ class Training:
         if not self.crew.anywhere(broken)[0]:
             self._save()
         what = f"the loss is {loss_nats}" if not math.isfinite(loss_nats) else "a gradient is not finite"
+        raise self._refusal(f"step {self.step + 1:,} of {self.plan.steps:,}: {what}; {cause}")
+
+    def _refusal(self, what: str) -> Refusal:
+        """In which `what` went wrong, with where the state before it is."""
         kept = saving.states(self.scratch)
         state = f"The state before it is in {kept[-1]}." if kept else "No state had been saved."
-        raise Refusal(f"step {self.step + 1:,} of {self.plan.steps:,}: {what}; {cause}.\n{state}")
+        return Refusal(f"{what}.\n{state}")
 
     def _spike(self, batch: TokenBatch, loss_nats: float) -> str:
         """In words what made the loss jump, nothing where it did not; of a model in pieces the batch alone is told."""
@@ -265,7 +269,10 @@ class Training:
     # --- what it is worth
 
     def _validate(self) -> Validated:
-        """Validation text in the shape of the training's parts, with gradients: so one compiled step serves both."""
+        """Validation text in the shape of the training's parts, with gradients: so one compiled step serves both.
+
+        A Refusal where its loss is not finite.
+        """
         tally = validation.Tally(self.byte_lengths_V)
         health: dict[str, float] = {}
         with self.judging():
@@ -276,6 +283,9 @@ class Training:
                 health = health or self.health.probe(part.tokens_BT, part.documents_BT)
         tally.nats, tally.tokens, tally.bytes = self.crew.totals(tally.nats, tally.tokens, tally.bytes)
         score, done = tally.score(), self.plan.tokens_before(self.step)
+        if not math.isfinite(score.loss_nats):
+            after = f"after step {self.step:,} of {self.plan.steps:,}: the validation loss is {score.loss_nats}"
+            raise self._refusal(f"{after}: the last update broke the weights, as too high a learning rate does")
         train = self._sums["nats"] / self._sums["tokens"]
         self.rows.append(
             {

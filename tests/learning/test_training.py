@@ -199,6 +199,24 @@ def test_a_gradient_that_is_not_finite_is_named_too(tmp_path: Path) -> None:
         finish(small.training(tmp_path, model=model))
 
 
+@pytest.mark.parametrize("step", [1, 8])
+def test_a_validation_that_is_not_finite_says_after_which_step_and_what_is_kept(tmp_path: Path, step: int) -> None:
+    """Of eight steps the first or the last goes wrong: the loss before it was taken, and none is after it."""
+    training = small.training(tmp_path, told=small.section(validate={"times": 8, "tokens": 160}), save_seconds=0)
+    apply = training.update.apply
+
+    def spoil(fraction: float, norm: torch.Tensor) -> None:
+        apply(fraction, norm)
+        if training.step + 1 == step:
+            next(iter(training.weights.masters.values())).data.fill_(float("inf"))
+
+    training.update.apply = spoil  # type: ignore[method-assign]
+    kept = r"The state before it is in .*step-0*7\." if step == 8 else "No state had been saved"
+    said = rf"(?s)after step {step} of 8: the validation loss is nan: the last update broke the weights.*{kept}"
+    with pytest.raises(Refusal, match=said):
+        finish(training)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_asked_to_stop_it_saves_and_goes_on_later(tmp_path: Path, number: signal.Signals) -> None:
     wanted = finish(small.training(tmp_path / "unbroken"))
