@@ -17,7 +17,7 @@ from lmmodel.architecture.families import PARTS
 from lmmodel.architecture.pattern import order
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.together import go_together
-from lmmodel.architecture.told import Told
+from lmmodel.architecture.told import Told, merged
 from lmmodel.params.document import Document, Keys, read
 from lmmodel.params.kinds import OWN_FOLDER, Chosen, choose
 from lmmodel.params.refusal import Refusal, suggestion
@@ -137,25 +137,8 @@ def _design(document: Document, keys: Keys, value: Any) -> Told:
     else:
         raise document.refuse((*keys, "like"), f"should be the name of a design: {', '.join(designs())}")
     _check_parts(told)
-    return _merged(base, told)
-
-
-def _merged(base: Told, change: Told) -> Told:
-    """`base` with `change` on top; an option that is changed takes the place of its alternatives."""
-    gone: set[Keys] = set()
-    for key in PARTS:
-        before, after = base.data.get(key), change.data.get(key)
-        if isinstance(before, dict) and isinstance(after, dict) and "kind" not in after:
-            groups = _alternatives(key, before.get("kind"))
-            gone |= {(key, other) for group in groups for other in group if other not in after and {*group} & {*after}}
-    return base.without(gone).changed(change, frozenset(PARTS))
-
-
-def _alternatives(key: str, kind: Any) -> tuple[tuple[str, ...], ...]:
-    try:
-        return PARTS[key].options(kind).alternatives if isinstance(kind, str) else ()
-    except Refusal:
-        return ()  # the unknown kind is refused, with its place, where the part is chosen
+    _check_layers(told.below("layers"))
+    return merged(base, told)
 
 
 def _check_parts(told: Told) -> None:
@@ -165,6 +148,19 @@ def _check_parts(told: Told) -> None:
             raise told.refuse((key,), "should hold keys and values")
         if key in PARTS and not isinstance(value, str | dict):
             raise told.refuse((key,), f"should be one of {', '.join(PARTS[key].names())}, or {{kind: NAME, options}}")
+
+
+def _check_layers(layers: Told) -> None:
+    for name, parts in layers.data.items():
+        if not isinstance(parts, dict | None):
+            raise layers.refuse((name,), "should say what differs in this layer, or {} where nothing does")
+        change = layers.below(name)
+        for key in change.data:
+            if key not in PARTS:
+                choices = tuple(PARTS)
+                text = f"is not a part of a layer; there are {', '.join(choices)}{suggestion(key, choices)}"
+                raise change.refuse((key,), text)
+        _check_parts(change)
 
 
 def _named(document: Document, keys: Keys, name: str) -> Told:
@@ -213,16 +209,7 @@ def _layer(told: Told, name: str, sizes: Sizes, index: int) -> Layer:
     sizes = Sizes(sizes.width, sizes.depth, sizes.heads, sizes.head_width, sizes.context, index)
     layers = told.below("layers")
     if name in layers.data:
-        change = layers.below(name)
-        if not isinstance(layers.data[name], dict | None):
-            raise layers.refuse((name,), "should say what differs in this layer, or {} where nothing does")
-        for key in change.data:
-            if key not in PARTS:
-                choices = tuple(PARTS)
-                text = f"is not a part of a layer; there are {', '.join(choices)}{suggestion(key, choices)}"
-                raise change.refuse((key,), text)
-        _check_parts(change)
-        told = _merged(told, change)
+        told = merged(told, layers.below(name))
     parts = _parts(told, sizes)
     go_together(told, parts, sizes)
     return Layer(**parts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from lmmodel.architecture.families import PARTS
 from lmmodel.params.document import Document, Keys
 from lmmodel.params.refusal import Refusal
 
@@ -69,6 +70,32 @@ class Told:
                 data[key] = value
                 places = {place: origin for place, origin in places.items() if place[:1] != (key,)}
         return Told(data, {**places, **change.places}, self.base or change.base)
+
+
+def merged(base: Told, change: Told, whole: Told | None = None) -> Told:
+    """`base` with `change` on top; an option that is changed takes the place of its alternatives.
+
+    whole: the design's parts, where `base` and `change` are those of a layer, which may leave a kind to the design.
+    """
+    gone: set[Keys] = set()
+    for key in PARTS:
+        before, after = base.data.get(key), change.data.get(key)
+        if isinstance(before, dict) and isinstance(after, dict) and "kind" not in after:
+            named = before if "kind" in before or whole is None else whole.data.get(key)
+            groups = _alternatives(key, named.get("kind") if isinstance(named, dict) else named)
+            gone |= {(key, other) for group in groups for other in group if other not in after and {*group} & {*after}}
+    found = base.without(gone).changed(change, frozenset(PARTS))
+    earlier, later = base.below("layers"), change.below("layers")
+    for name in earlier.data.keys() & later.data.keys():
+        found.data["layers"][name] = merged(earlier.below(name), later.below(name), found).data
+    return found
+
+
+def _alternatives(key: str, kind: Any) -> tuple[tuple[str, ...], ...]:
+    try:
+        return PARTS[key].options(kind).alternatives if isinstance(kind, str) else ()
+    except Refusal:
+        return ()  # the unknown kind is refused, with its place, where the part is chosen
 
 
 def _mapping(value: Any) -> dict[str, Any]:

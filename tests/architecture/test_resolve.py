@@ -62,6 +62,31 @@ def test_like_keeps_what_it_does_not_name_and_replaces_a_part_that_names_a_kind(
     assert replaced.attention.options.bias is False  # the kind was named: its own defaults
 
 
+@pytest.mark.parametrize("told", ["{attention: {window: 64}}", "{position: {theta: 20_000}}", "{}", ""])
+def test_a_layer_under_like_keeps_what_it_does_not_name_too(told):
+    local = declared(f"  design: {{like: gemma3, layers: {{local: {told}}}}}\n").layers[0]
+    assert local.position.options.theta == (20_000 if "theta" in told else 10_000)
+    assert local.attention.options.window == (64 if "window" in told else 4)  # 1/64 of the context
+
+
+def test_an_option_of_a_layer_under_like_is_one_of_the_kind_that_the_layer_names():
+    changed = declared("  design: {like: deepseek_v3, layers: {dense: {attention: {kv_rank_ratio: 2}}}}\n").layers
+    assert [layer.feed_forward.kind for layer in changed[2:4]] == ["gated", "experts"]
+    assert [layer.attention.options.kv_rank for layer in changed[2:4]] == [128, 256]
+    changed = declared("  design: {like: deepseek_v3, layers: {dense: {feed_forward: {hidden: 100}}}}\n").layers
+    assert [layer.feed_forward.options.hidden for layer in changed[2:4]] == [100, 72]
+    replaced = declared("  design: {like: gemma3, layers: {local: {attention: {kind: multi_head}}}}\n").layers[0]
+    assert replaced.attention.options.window is None
+    assert replaced.position.options.theta == 10_000
+
+
+def test_what_is_wrong_in_a_layer_under_like_is_refused_where_it_was_written():
+    message = refused("  design:\n    like: gemma3\n    layers:\n      local: {attention: {windw: 3}}\n")
+    assert message.startswith("params.yaml:9: model.design.layers.local.attention.windw is not an option of multi_head")
+    message = refused("  design:\n    like: gemma3\n    layers:\n      local: {attention: 3}\n")
+    assert message.startswith("params.yaml:9: model.design.layers.local.attention should be one of ")
+
+
 def test_layers_follow_the_pattern_to_the_depth():
     local = "{local: {attention: {window: 64}}, global: {}}"
     told = declared(f"  design: {{layers: {local}, pattern: [local, local, global]}}\n")
