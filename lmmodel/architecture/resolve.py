@@ -120,10 +120,13 @@ def _sizes(document: Document, model: Model) -> Sizes:
 # -- what was told ----------------------------------------------------------------------------------------------------
 
 
-def _design(document: Document, keys: Keys, value: Any) -> Told:
-    """A design from any of its three forms, merged into parts, each with the place where it was told."""
+def _design(document: Document, keys: Keys, value: Any, via: tuple[str, ...] = ()) -> Told:
+    """A design from any of its three forms, merged into parts, each with the place where it was told.
+
+    via: the names that led here, each of a design that is like the next.
+    """
     if isinstance(value, str):
-        return _named(document, keys, value)
+        return _named(document, keys, value, via)
     if not isinstance(value, dict):
         raise document.refuse(keys, f"should be parts, or the name of a design: {', '.join(designs())}")
     told = Told.at(document, keys, {key: item for key, item in value.items() if key != "like"})
@@ -133,7 +136,7 @@ def _design(document: Document, keys: Keys, value: Any) -> Told:
     if "like" not in value:
         base = Told(dict(_DEFAULTS), {}, (document, keys))
     elif isinstance(value["like"], str):
-        base = _named(document, (*keys, "like"), value["like"])
+        base = _named(document, (*keys, "like"), value["like"], via)
     else:
         raise document.refuse((*keys, "like"), f"should be the name of a design: {', '.join(designs())}")
     _check_parts(told)
@@ -163,14 +166,17 @@ def _check_layers(layers: Told) -> None:
         _check_parts(change)
 
 
-def _named(document: Document, keys: Keys, name: str) -> Told:
+def _named(document: Document, keys: Keys, name: str, via: tuple[str, ...]) -> Told:
+    via = (*via, str(Path(name)))
+    if via[-1] in via[:-1]:
+        raise document.refuse(keys, f"comes back to where it began, so there is no design: {' is like '.join(via)}")
     try:
         file = _read_design(name)
     except Refusal as error:
         if error.args[0].startswith("'"):
             raise document.refuse(keys, str(error)) from None
         raise
-    return _design(file, (), {key: value for key, value in file.data.items() if key != "published"})
+    return _design(file, (), {key: value for key, value in file.data.items() if key != "published"}, via)
 
 
 def _read_design(name: str) -> Document:

@@ -238,6 +238,26 @@ def test_a_mistake_inside_a_design_file_names_that_file(tmp_path, monkeypatch):
     assert message.startswith("experiments/mine.yaml:3: attention.kind 'multi_hed' is not one of ")
 
 
+@pytest.mark.parametrize(
+    ("files", "chain"),
+    [
+        ({"a": "like: experiments/a.yaml\n"}, "experiments/a.yaml is like experiments/a.yaml"),
+        (
+            {"a": "norm: rms\nlike: experiments/b.yaml\n", "b": "like: experiments//a.yaml\n"},
+            "experiments/a.yaml is like experiments/b.yaml is like experiments/a.yaml",
+        ),
+    ],
+)
+def test_a_design_that_is_like_itself_is_refused_with_the_way_back(tmp_path, monkeypatch, files, chain):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").mkdir()
+    for name, text in files.items():
+        (tmp_path / "experiments" / f"{name}.yaml").write_text(text)
+    message = refused("  design: experiments/a.yaml\n")
+    assert message.startswith(f"experiments/{list(files)[-1]}.yaml:1: like ")
+    assert message.endswith(chain)
+
+
 def test_a_parameter_file_is_enough_to_load_a_declaration(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text(SIZE + "tokenizer: {vocab_size: 300, algorithm: bpe}\n")
