@@ -57,6 +57,9 @@ def plan(given: Parameters) -> list[Step]:
         raise Refusal(f"dvc cannot read this project: {error}\n`lmmodel doctor` says what can be done") from None
 
 
+_PROMOTED_SECONDS = 1.0  # of work that is done, and copied
+
+
 class _Teller:
     """Puts verdicts into words."""
 
@@ -80,7 +83,8 @@ class _Teller:
         took = timings.last(verdict.stage)
         if verdict.action == "run" and (scratch := self._scratch(verdict)):
             if scratch.finished:
-                return Step(verdict.stage, "resumed", (*why, "finished before; it is only put in its place"))
+                why = (*why, "finished before; it is only put in its place")
+                return Step(verdict.stage, "resumed", why, seconds=_PROMOTED_SECONDS)
             if begun := _states(scratch):
                 return Step(verdict.stage, "resumed", why, at_step=int(begun[-1].name.rpartition("-")[2]), seconds=took)
         return Step(verdict.stage, verdict.action, why, verdict.unless, seconds=took)

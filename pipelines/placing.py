@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from lmmodel.architecture.declaration import Declaration
 from lmmodel.architecture.families import PARTS
 from lmmodel.architecture.resolve import resolve
 from lmmodel.architecture.together import declared
 from lmmodel.params.document import Document
-from lmmodel.params.kinds import Chosen, Family
+from lmmodel.params.kinds import Chosen, Family, parsed
 from lmmodel.params.refusal import Refusal
 
 SIZE = {"width": 64, "depth": 2, "heads": 4, "context": 128}
@@ -29,11 +30,7 @@ def placed(kind: str) -> tuple[Family, Declaration]:
 
 def family_of(kind: str) -> Family:
     """The one family whose class the file defines."""
-    path = next(iter(PARTS.values())).file(kind)
-    try:
-        tree = ast.parse(Path(path).read_text(encoding="utf-8"))
-    except SyntaxError as error:
-        raise Refusal(f"{kind}:{error.lineno}: is not Python: {error.msg}") from None
+    tree = parsed(next(iter(PARTS.values())).file(kind), kind)
     defined = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
     found = [family for family in PARTS.values() if family.member in defined]
     if len(found) != 1:
@@ -45,7 +42,10 @@ def family_of(kind: str) -> Family:
 
 def _position(family: Family, kind: str) -> str:
     """A position that a mixer has a use for."""
-    chosen = Chosen(kind, family.options(kind)())
+    try:
+        chosen = Chosen(kind, family.options(kind)())
+    except ValidationError:
+        return "none"  # an option that has no default is refused, by its name, where the design is resolved
     honours = declared(family, chosen, "honours") or ()
     if "queries and keys" in honours:
         return "rotary"

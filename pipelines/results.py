@@ -9,9 +9,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmmodel.params import document
 from lmmodel.params.refusal import Refusal, suggestion
@@ -19,6 +20,9 @@ from pipelines import parameters, paths
 from pipelines.dagster_dvc import graph
 from pipelines.dagster_dvc.archive import Archive
 from pipelines.tracking.opening import flat
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 
 class ElsewhereError(Refusal):
@@ -61,7 +65,7 @@ def find(words: list[str]) -> list[Result]:
     """The results that `words` name. `key=value` chooses among them, or, alone, among all on this commit."""
     names = [word for word in words if "=" not in word]
     wanted = [word.partition("=")[::2] for word in words if "=" in word]
-    with graph.repository(".") as repo:
+    with _opened(".") as repo:
         archive = Archive(repo, fetching=True)
         known = _experiments()
         read = [(name, _revision(name, known)) for name in names]
@@ -130,8 +134,19 @@ def _beside(name: str) -> Result:
         file = Path(name) / path
         return file.read_text(encoding="utf-8") if file.is_file() else None
 
-    with graph.repository(name) as repo:
+    with _opened(name) as repo:
         return _result(name, read, Archive(repo, fetching=True))
+
+
+@contextmanager
+def _opened(root: str) -> Iterator[Repo]:
+    from dvc.exceptions import DvcException
+
+    try:
+        with graph.repository(root) as repo:
+            yield repo
+    except DvcException as error:  # no project, no git
+        raise Refusal(str(graph.UnreadableError(error))) from None
 
 
 def _result(name: str, read: Read, archive: Archive) -> Result:

@@ -95,10 +95,12 @@ def _standing(stage: paths.Stage, recorded: Lock, parameters: Parameters, earlie
 
 def _planned(stage: paths.Stage, recorded: Lock, parameters: Parameters) -> list[str]:
     """What changed in params.yaml or the code since `stage` ran; by key, with both values, where design did not run."""
-    if not stage.plan.is_file():
-        return []  # design will write it, most likely as it was
-    written = json.loads(stage.plan.read_text(encoding="utf-8"))
-    if changed := record.changes(stage, written, parameters):
+    try:
+        written = json.loads(stage.plan.read_text(encoding="utf-8"))
+        changed = record.changes(stage, written, parameters)
+    except (OSError, ValueError):
+        return []  # missing or damaged, as may be the declaration: design will write them, most likely as they were
+    if changed:
         return told_once(changed, parameters)
     return [] if _same_plan(stage, recorded) else [f"{stage.plan} changed since"]
 

@@ -36,7 +36,7 @@ def storage(count: float) -> str:
     """Bytes: `73.1 MB`, `3,072 B`."""
     if count < 10_000:
         return f"{count:,.0f} B"
-    return f"{short(count)}B".replace("kB", "kB")
+    return f"{short(count)}B"
 
 
 def duration(seconds: float) -> str:

@@ -108,7 +108,7 @@ class Family:
 
     def docstring(self, kind: str) -> str:
         """The docstring of the kind's file: the idea and its source."""
-        return ast.get_docstring(ast.parse(self.file(kind).read_text(encoding="utf-8"))) or ""
+        return ast.get_docstring(parsed(self.file(kind), kind)) or ""
 
     def summary(self, kind: str) -> str:
         """The first line of the kind's docstring."""
@@ -232,13 +232,20 @@ def describe(family: Family) -> dict[str, Any]:
     return {"anyOf": [{"enum": list(names)}, *own, *kinds]}
 
 
+def parsed(path: Path, name: str) -> ast.Module:
+    """A kind's file; a Refusal, by `name`, where it is not Python."""
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise Refusal(f"{name}:{error.lineno}: is not Python: {error.msg}") from None
+    except ValueError as error:  # not text, or a zero in it
+        raise Refusal(f"{name}: is not Python: {error}") from None
+
+
 @lru_cache(maxsize=512)
 def _options(path: Path, modified: int, module: str, member: str) -> type[Settings]:
     """The class `Options` of a kind's file, made of the statements that it needs and no others."""
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except SyntaxError as error:
-        raise Refusal(f"{path.name}:{error.lineno}: is not Python: {error.msg}") from None
+    tree = parsed(path, path.name)
     defined = {node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
     for needed in ("Options", member):
         if needed not in defined:
@@ -317,7 +324,7 @@ def _own_module(path: Path, modified: int, name: str) -> ModuleType:
 @lru_cache(maxsize=512)
 def _declared(path: Path, modified: int, member: str) -> dict[str, Any]:
     """The constants in the body of a kind's class: literals, and sets of them."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path, path.name)
     found: dict[str, Any] = {}
     for node in next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == member), tree).body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:

@@ -134,6 +134,8 @@ def _text(problem: ErrorDetails, settings: type[BaseModel]) -> str:
         choices = _siblings(settings, problem["loc"][:-1])
         word = str(problem["loc"][-1])
         return f"is not a key here; there are {', '.join(choices)}{suggestion(word, choices)}"
+    if kind == "missing":
+        return "is missing"
     if kind == "literal_error":
         choices = _expected(problem)
         return f"{_quoted(value)} is not one of {', '.join(choices)}{suggestion(str(value), choices)}"

@@ -8,6 +8,7 @@ never read them differently. No lock is taken and nothing is written. Importing 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -202,12 +203,13 @@ class BusyError(Exception):
 def legible(root: str | os.PathLike[str], *, patient: bool = True) -> Iterator[Project]:
     """As `opened`, its stages read once no dvc was writing: dvc rewrites its dvc.lock in place.
 
-    An UnreadableError where they cannot be read. Who is not `patient` gets a BusyError after 3 s; a large commit takes
-    longer.
+    That may take as long as a `dvc push`, and is told. An UnreadableError where they cannot be read. Who is not
+    `patient` gets a BusyError after 3 s; a large commit takes longer.
     """
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
 
+    said = False
     with ExitStack() as stack:
         try:
             project = stack.enter_context(opened(root))
@@ -221,6 +223,9 @@ def legible(root: str | os.PathLike[str], *, patient: bool = True) -> Iterator[P
             except LockError as error:
                 if not patient:
                     raise BusyError(f"a dvc is at work in {project.root}") from error
+                if not said:
+                    print(f"waiting for the dvc that is at work in {project.root}", file=sys.stderr, flush=True)
+                said = True
             except DvcException as error:
                 raise UnreadableError(error) from error
         yield project

@@ -67,8 +67,8 @@ def show(told: argparse.Namespace) -> None:
         return
     if told.against:
         other = chosen(told.against, published_size=False)
-        sides = [(name, item.declaration, stage.judged(item.declaration)) for name, item in _named(told, given, other)]
-        print("\n".join(contrasted(*sides)))
+        one = _judged(told.design, given, is_published=told.published)
+        print("\n".join(contrasted(one, _judged(told.against, other, is_published=False))))
         return
     began = time.perf_counter()
     smaller = _checked(told.design, given, is_published=told.published)
@@ -142,8 +142,10 @@ def _memory(view: Foreseen) -> dict[str, Any]:
     }
 
 
-def _named(told: argparse.Namespace, given: Parameters, other: Parameters) -> list[tuple[str, Parameters]]:
-    return [(told.design or given.document.name, given), (told.against, other)]
+def _judged(name: str | None, given: Parameters, *, is_published: bool) -> tuple[str, Declaration, Counts]:
+    """One side of two that are set against each other."""
+    smaller = _checked(name, given, is_published=is_published)
+    return name or given.document.name, given.declaration, stage.judged(given.declaration, smaller=smaller)
 
 
 def chosen(design: str | None, *, published_size: bool) -> Parameters:
@@ -156,6 +158,9 @@ def chosen(design: str | None, *, published_size: bool) -> Parameters:
     if design.endswith((".yaml", ".yml")) and "model" in (variant := read(design)).data:
         data = {**given.document.data, **variant.data}
         return parameters.check(Document(variant.name, data, variant.lines))
+    if design not in designs() and not design.endswith((".yaml", ".yml")):
+        choices = f"{', '.join(designs())}, or a YAML file in experiments/"
+        raise Refusal(f"'{design}' is not one of {choices}{suggestion(design, list(designs()))}")
     declaration = resolve(given.document, vocab_size=given.declaration.vocab_size, design=design)
     return replace(given, declaration=declaration)
 

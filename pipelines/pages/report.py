@@ -108,15 +108,23 @@ def _machine(stage: paths.Stage) -> list[str]:
 
 def _health(stage: paths.Stage) -> list[str]:
     """How the model was in itself, where this machine has seen it."""
-    told = health.known(stage.name, record.read(stage).identity)
+    told = health.known(stage.name, _identity(stage))
     return _entry("health", health.summary(told["figures"])) if told and told["figures"] else []
+
+
+def _identity(stage: paths.Stage) -> str:
+    """Of the work that made the stage's result; nothing where what it read has been freed."""
+    try:
+        return record.read(stage).identity
+    except Refusal:
+        return ""
 
 
 def took(stage: paths.Stage, tokens: float | None = None) -> str:
     """`3 min 12 s at 13,000 tokens/s`; `restored` where no run of this very work is known on this machine."""
     if not standing.is_recorded(stage, standing.lock()):
         return "made before"
-    run = timings.known().get(stage.name, {}).get(record.read(stage).identity)
+    run = timings.known().get(stage.name, {}).get(_identity(stage))
     if run is None:
         return "restored"
     if run.get("resumed"):

@@ -241,6 +241,16 @@ def test_what_was_trained_stands_beside_the_parameters_it_was_trained_with(
     assert "its model was trained with other parameters" in said(capsys, "five-1", str(tmp_path / "edited"))
 
 
+@pytest.mark.parametrize("made", [[], [".dvc"]])
+def test_outside_of_a_project_or_of_git_it_is_told_in_a_line(
+    made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in made:
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert len(said(capsys, "a", "b").splitlines()) == 1
+
+
 @pytest.mark.slow
 def test_experiments_of_dvc_are_compared_here_and_after_a_pull(reproduced: Project, tmp_path: Path) -> None:
     project = reproduced.copy(tmp_path / "project")

@@ -201,3 +201,4 @@ def test_work_that_was_finished_and_not_taken_up_is_planned_to_be(finished: Path
     scratch.finish()
     step = {step.stage: step for step in outlook.plan(given)}["shards"]
     assert (step.action, step.why[-1]) == ("resumed", "finished before; it is only put in its place")
+    assert step.seconds == 1.0

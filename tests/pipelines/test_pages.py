@@ -100,6 +100,11 @@ def test_a_damaged_file_is_named_with_its_remedy(finished: Path) -> None:
         told(report.page)
 
 
+def test_data_that_was_freed_does_not_keep_the_report_from_being_shown(finished: Path) -> None:
+    shutil.rmtree("data/shards")
+    assert "out of date: shards" in told(report.page)
+
+
 def planned() -> str:
     return "\n".join(plan.page(outlook.plan(parameters.read())))
 

@@ -119,6 +119,8 @@ def test_a_component_that_cannot_even_be_imported_is_a_failure_and_no_traceback(
         (("experiments/empty.py",), "a component defines one class of Norm, Position, Attention, FeedForward, Block; "),
         (("experiments/two.py",), "it defines Norm and Block"),
         (("experiments/wrong.py",), "experiments/wrong.py:1: is not Python"),
+        (("experiments/latin.py",), "experiments/latin.py: is not Python: 'utf-8' codec can't decode"),
+        (("experiments/demanding.py",), "design.attention.taps is missing"),
         (("experiments/no_options.py",), "defines no Options"),
         (("experiments/no_name.py",), "'no_name.py': its Options cannot be read: NameError: name 'nowhere' is not"),
     ],
@@ -131,6 +133,9 @@ def test_what_cannot_be_checked_is_refused(
     Path("experiments/wrong.py").write_text("class Norm(:\n")
     Path("experiments/no_name.py").write_text("class Options:\n    x = nowhere\n\nclass Norm: ...\n")
     Path("experiments/no_options.py").write_text("class Norm: ...\n")
+    Path("experiments/latin.py").write_bytes("class Norm: 'é'\n".encode("latin-1"))
+    demanding = "from lmmodel.params.settings import Settings\nclass Options(Settings):\n    taps: int\n"
+    Path("experiments/demanding.py").write_text(f"{demanding}class Attention: ...\n")
     code, page, error = said(capsys, *words)
     assert (code, page) == (1, "")
     assert told in error

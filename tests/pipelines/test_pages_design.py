@@ -154,7 +154,10 @@ def test_the_whole_page_of_a_published_design(capsys: pytest.CaptureFixture[str]
     assert "rows of 8,192 tokens that fit at once, of 1 in a batch" in " ".join(page.split())
 
 
-@pytest.mark.parametrize(("name", "told"), [("lama3", "did you mean 'llama3'"), ("no.yaml", "there is no such file")])
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("lama3", "^'lama3' is not one of .*did you mean 'llama3'"), ("no.yaml", "there is no such file")],
+)
 def test_an_unknown_design_is_refused(name: str, told: str) -> None:
     with pytest.raises(Refusal, match=told):
         design.chosen(name, published_size=False)
@@ -172,6 +175,21 @@ def test_two_designs_differ_in_what_they_were_told_and_in_what_it_costs() -> Non
     assert "attention.kind" not in told
     assert told["head"] == ["-", "10,240"]
     assert "block prenorm" in "\n".join(lines)
+
+
+def test_a_wide_design_is_checked_narrower_beside_another_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = []
+
+    def judged(declaration: Declaration, *, smaller: Declaration | None = None) -> dict[str, Any]:
+        checked.append((smaller or declaration).width)
+        return count.measure(declaration).dump()
+
+    monkeypatch.setattr(design.stage, "judged", judged)
+    cli.main(["design", "llama3", "--published", "--against", "gpt2"])
+    assert max(checked) <= 128
+    assert "4,096" in capsys.readouterr().out
 
 
 def test_a_design_against_itself_differs_in_nothing() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from pipelines import parameters, paths, standing
 from tests.pipelines import a_project
 
@@ -54,6 +56,15 @@ def test_the_seed_reaches_what_draws_and_never_the_data(finished: Path) -> None:
     found = survey()
     assert stale(found) == {"pretrain", "finetune", "evaluate"}
     assert "evaluate.seed was 1 and is 2 now" in found["evaluate"].causes
+
+
+@pytest.mark.parametrize("file", ["models/design/pretrain.json", "models/design/declaration.json"])
+@pytest.mark.parametrize("text", [None, ""])
+def test_what_design_wrote_may_be_gone_or_damaged(finished: Path, file: str, text: str | None) -> None:
+    Path(file).unlink()
+    if text is not None:
+        Path(file).write_text(text)
+    survey()
 
 
 def test_a_plan_that_design_has_already_rewritten_is_noticed_too(finished: Path) -> None:
