@@ -151,7 +151,7 @@ class _Batch:
             width = logits_BV.shape[-1]
             uniform_BV = torch.stack([torch.rand(width, generator=self.draws[r], dtype=torch.float64) for r in seated])
             noise_BV = -torch.log(-torch.log(uniform_BV.clamp(min=1e-300)))
-            logits_BV = logits_BV.double() / self.manner.temperature + noise_BV.to(self.device)
+            logits_BV = logits_BV.cpu().double() / self.manner.temperature + noise_BV
         return logits_BV.argmax(dim=-1).tolist()
 
     def _take(self, seated: list[int], tokens: list[int]) -> Iterator[_Step]:

@@ -136,6 +136,6 @@ def _likelihoods(model: Model, hidden_ND: Tensor, targets_N: Tensor) -> tuple[Te
     for part_ND, part_N in zip(hidden_ND.split(rows), targets_N.split(rows), strict=True):
         logits_NV = model.logits(part_ND).float()
         chosen_N = logits_NV.gather(1, part_N[:, None])[:, 0]
-        nats.append((chosen_N - logits_NV.logsumexp(dim=1)).double().cpu())
+        nats.append((chosen_N - logits_NV.logsumexp(dim=1)).cpu().double())
         greedy.append((logits_NV.argmax(dim=1) == part_N).cpu())
     return torch.cat(nats), torch.cat(greedy)

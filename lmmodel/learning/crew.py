@@ -63,7 +63,7 @@ class Crew:
         if self.size == 1 or not reports:
             return dict(reports)
         names = sorted(reports)
-        flat = torch.cat([reports[name].detach().double().flatten().cpu() for name in names])
+        flat = torch.cat([reports[name].detach().cpu().double().flatten() for name in names])
         parts = self._summed(flat).split([reports[name].numel() for name in names])
         return {name: part.view_as(reports[name]).to(reports[name]) for name, part in zip(names, parts, strict=True)}
 

@@ -107,7 +107,7 @@ def _watch(name: str, sums: dict[str, list[float]]) -> Callable[[nn.Module, Any,
         for tensor in tensors(gave):
             if isinstance(tensor, Tensor) and tensor.is_floating_point():
                 total = sums.setdefault(name, [0.0, 0.0])
-                total[0] += float(tensor.double().square().sum())
+                total[0] += float(tensor.float().square().sum())
                 total[1] += tensor.numel()
 
     return look

@@ -154,8 +154,8 @@ class FeedForward(nn.Module):
     def adapt(self, reports: dict[str, Tensor]) -> None:
         """Once a step: experts with less than the mean load are favoured a little more, the others a little less."""
         if self.bias_E is not None and self.told.balance_rate is not None:
-            load_E = reports["load"].to(torch.float64)
-            self.bias_E += self.told.balance_rate * torch.sign(load_E.mean() - load_E).to(self.bias_E)
+            load_E = reports["load"]  # whole numbers, which are compared with their mean without dividing
+            self.bias_E += self.told.balance_rate * torch.sign(load_E.sum() - len(load_E) * load_E).to(self.bias_E)
 
 
 class _Shared(nn.Module):
