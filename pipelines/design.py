@@ -30,6 +30,7 @@ def main() -> None:
         given = parameters.read()
         before = outputs(given)
         counts = judged(given.declaration)
+        teachable(given)
         now = parameters.read()
         after = outputs(now)
         if after != before:
@@ -69,6 +70,24 @@ def judged(declaration: Declaration, *, smaller: Declaration | None = None) -> d
         counts = _judge(declaration, checked)
     folder.write(remembered, folder.canonical(counts))
     return counts
+
+
+def teachable(given: parameters.Parameters) -> None:
+    """A Refusal where `finetune.method` finds nothing in the declared design to teach: now, not after the pretraining.
+
+    A method that says of itself that it teaches everything, or nothing, is not asked.
+    """
+    from lmmodel.learning.families import METHOD
+
+    method = given.sections["finetune"].method  # type: ignore[attr-defined]
+    if any(METHOD.declares(method.kind, said, method.file) for said in ("learns_all", "skips")):
+        return
+    from lmmodel.architecture.model import build
+
+    try:
+        METHOD.load(method.kind, method.file)(method.options).prepare(build(given.declaration, device="meta"), seed=0)
+    except Refusal as refusal:
+        raise Refusal(f"{parameters.PARAMS}: {refusal}") from None
 
 
 def _judge(declaration: Declaration, checked: Declaration) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from lmmodel import folder
-from lmmodel.learning.settings import Pretrain
-from pipelines import training, work
+from lmmodel.learning import plan
+from lmmodel.learning.families import METHOD
+from lmmodel.learning.settings import Finetune, Pretrain
+from pipelines import parameters, training, work
 
 _PROMPT_TOKENS = 12
 
@@ -19,6 +21,7 @@ def produce(job: work.Job[Pretrain]) -> None:
     declared = job.inputs["declaration"]
     declaration = Declaration.parse(declared.read_bytes(), name=str(declared))
     context = declaration.context
+    foresee(parameters.read().sections["finetune"], job, context=context)  # type: ignore[arg-type]
     batches = PretrainBatches(
         Shards.open(job.inputs["shards"]),
         context=context,
@@ -35,6 +38,13 @@ def produce(job: work.Job[Pretrain]) -> None:
         data={"shards": folder.digest(job.inputs["shards"] / folder.INDEX)},
         prompt=held_out.tokens_BT[0, :_PROMPT_TOKENS].tolist(),
     )
+
+
+def foresee(then: Finetune, job: work.Job[Pretrain], *, context: int) -> None:
+    """A Refusal where the fine-tuning that follows could not be done as it is told: now, not after the pretraining."""
+    if not METHOD.declares(then.method.kind, "skips", then.method.file):
+        with training.told_with(f"{job.stage}: finetune comes next"):
+            plan.foresee(then, job.launch, context=context)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def train(
 
     words = Tokenizer.load(tokenizer)
     there = plan.Work.of(model.declaration, tokens_per_epoch=batches.tokens_per_epoch)
-    with _told_with(job.stage), _crew(job) as crew:
+    with told_with(job.stage), _crew(job) as crew:
         decided = _plan(job, there, crew)
         if decided is None:
             return
@@ -79,7 +79,8 @@ def dismiss() -> None:
 
 
 @contextmanager
-def _told_with(stage: str) -> Iterator[None]:
+def told_with(stage: str) -> Iterator[None]:
+    """Inside, what is refused says of what."""
     try:
         yield
     except Refusal as refusal:

@@ -113,7 +113,7 @@ class Plan:
 
 def decide(section: Pretrain | Finetune, launch: Launch, work: Work, *, processes: int = 1) -> Plan:
     """The plan of a training in so many processes; a Refusal where this machine has not what `launch` asks for."""
-    device = machine.device(launch.device)
+    device, precision = _machine(section, launch)
     portions = _portions(section, work)
     rows = portions.rows
     sharded = _sharded(launch, processes, portions)
@@ -126,7 +126,7 @@ def decide(section: Pretrain | Finetune, launch: Launch, work: Work, *, processe
         validations=tuple(portions.step(n) for n in evenly(portions.batches, section.validation.times)),
         device=device,
         threads=_threads(processes),
-        precision=machine.precision(section.precision, device, key=f"{type(section).__name__.lower()}.precision"),
+        precision=precision,
         compiled=False,
         recomputed=launch.activation_checkpointing,
         cuts=portions.cuts,
@@ -134,6 +134,21 @@ def decide(section: Pretrain | Finetune, launch: Launch, work: Work, *, processe
         sharded=sharded,
     )
     return replace(plan, compiled=not sharded and _compiled(launch.compile, plan, work))
+
+
+def foresee(section: Pretrain | Finetune, launch: Launch, *, context: int) -> None:
+    """A Refusal where this machine, or so many processes, could not train as `section` and `launch` say.
+
+    Without the data, so without the smaller batches of a batch_warmup.
+    """
+    _machine(section, launch)
+    _sharded(launch, launch.processes, Portions(1, section.sequences(context)))
+
+
+def _machine(section: Pretrain | Finetune, launch: Launch) -> tuple[str, str]:
+    """Device and precision, settled."""
+    device = machine.device(launch.device)
+    return device, machine.precision(section.precision, device, key=f"{type(section).__name__.lower()}.precision")
 
 
 def kept(scratch: Path) -> Plan | None:

@@ -125,6 +125,15 @@ def test_a_mistake_in_the_last_section_is_told_before_the_first_stage(designed: 
     assert "Traceback" not in ran.output
 
 
+def test_what_fine_tuning_cannot_teach_is_told_before_the_first_stage(designed: Project, tmp_path: Path) -> None:
+    project = designed.copy(tmp_path / "project")
+    project.edit("params.yaml", "finetune:", "finetune:\n  method: {kind: lora, matrices: [qeury]}")
+    ran = project.python("-m", "pipelines.design")
+    assert ran.code == 1
+    assert "params.yaml: finetune.method.matrices 'qeury' is not one of" in ran.output
+    assert "Traceback" not in ran.output
+
+
 def test_a_kind_of_ones_own_is_part_of_what_it_is_used_in(designed: Project, tmp_path: Path) -> None:
     project = designed.copy(tmp_path / "project")
     project.edit("params.yaml", "{kind: multi_head, kv_heads: 1}", "{kind: experiments/fading.py, half_life: 8}")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lmmodel.params.refusal import Refusal
+from lmmodel.params.refusal import Refusal, suggestion
 from lmmodel.params.settings import Count, Listed, Positive, Settings, Words
 
 
@@ -69,7 +69,9 @@ class Method:
         known = sorted({name.rpartition(".")[2] for name in inside})
         for word in self.options.matrices:
             if word not in known:
-                raise Refusal(f"finetune.method.matrices '{word}' is not one of {', '.join(known)}")
+                raise Refusal(
+                    f"finetune.method.matrices '{word}' is not one of {', '.join(known)}{suggestion(word, known)}"
+                )
         chosen = [n for n in inside if not self.options.matrices or n.rpartition(".")[2] in self.options.matrices]
         if not chosen:
             raise Refusal(f"finetune.method.parts: {' and '.join(self.options.parts) or 'nothing'} holds no linear")
