@@ -19,6 +19,7 @@ from lmmodel.learning.settings import Launch
 from pipelines.parameters import SEEDED
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+_JUDGE = "evaluate"  # one process, however many have trained what it judges
 _LOOK_SECONDS = 1.0
 
 
@@ -35,7 +36,8 @@ def claimed(stage: str, launch: Launch) -> Iterator[None]:
         return
     before = os.environ.get(VISIBLE)
     with ExitStack() as locks:
-        os.environ[VISIBLE] = ",".join(_taken(stage, there, min(launch.processes, len(there)), locks))
+        processes = 1 if stage == _JUDGE else launch.processes
+        os.environ[VISIBLE] = ",".join(_taken(stage, there, min(processes, len(there)), locks))
         try:
             yield
         finally:

@@ -65,6 +65,8 @@ def test_each_takes_one_that_no_other_holds_and_the_third_waits(capsys: pytest.C
 def test_a_training_of_several_processes_takes_as_many() -> None:
     with devices.claimed("pretrain", Launch(device="cuda").model_copy(update={"processes": 2})):
         assert visible() == "3,5"
+    with devices.claimed("evaluate", Launch(device="cuda").model_copy(update={"processes": 2})):
+        assert visible() == "3"
     assert visible() == "3,5"
 
 
