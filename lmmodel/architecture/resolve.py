@@ -72,8 +72,8 @@ def resolve(document: Document, *, vocab_size: int, design: str | None = None) -
     sizes = _sizes(document, model)
     told = _design(document, ("model", "design"), model.design if design is None else design)
     names, remarks = _order(told, model.depth)
-    layers = [_layer(told, name, sizes, index) for index, name in enumerate(names)]
     whole = _parts(told, sizes)
+    layers = [_layer(told, name, sizes, index, whole["position"]) for index, name in enumerate(names)]
     return Declaration(
         width=sizes.width,
         depth=sizes.depth,
@@ -210,14 +210,14 @@ def _order(told: Told, depth: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return ("layer",) * depth, ()
 
 
-def _layer(told: Told, name: str, sizes: Sizes, index: int) -> Layer:
-    """Layer number `index`: the design's parts with what layer `name` changes."""
+def _layer(told: Told, name: str, sizes: Sizes, index: int, shared: Chosen) -> Layer:
+    """Layer number `index`: the design's parts with what layer `name` changes; `shared`: the model's position."""
     sizes = Sizes(sizes.width, sizes.depth, sizes.heads, sizes.head_width, sizes.context, index)
     layers = told.below("layers")
     if name in layers.data:
         told = merged(told, layers.below(name))
     parts = _parts(told, sizes)
-    go_together(told, parts, sizes)
+    go_together(told, parts, sizes, shared)
     return Layer(**parts)
 
 

@@ -17,13 +17,19 @@ _FREE = ("nothing", "embedding")
 _ACTS = {"scores": "adds to attention scores", "queries and keys": "turns queries and keys"}
 
 
-def go_together(told: Told, parts: dict[str, Chosen], sizes: Sizes) -> None:
-    """Refuse a position that the layer's attention has no use for, or that does not fit what the attention turns."""
+def go_together(told: Told, parts: dict[str, Chosen], sizes: Sizes, shared: Chosen) -> None:
+    """Refuse a position that the layer's attention has no use for, or that does not fit what the attention turns.
+
+    shared: the model's position. One that acts on the embedding is every layer's, so none has one of its own.
+    """
     position, attention = parts["position"], parts["attention"]
     acts_on = declared(POSITION, position, "acts_on")
     if acts_on not in (*_FREE, *_ACTS):
         choices = ", ".join(f"'{choice}'" for choice in (*_FREE, *_ACTS))
         raise told.refuse(("position",), f"'{position.kind}' should say acts_on, one of {choices}; it says {acts_on!r}")
+    if acts_on == "embedding" and position.dump() != shared.dump():
+        text = f"'{position.kind}' acts on the embedding, which all layers share: say it beside `layers`"
+        raise told.refuse(("position",), text)
     if acts_on in _FREE or ATTENTION.declares(attention.kind, "orders_itself", attention.file):
         return
     honours = declared(ATTENTION, attention, "honours")

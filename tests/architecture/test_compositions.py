@@ -79,5 +79,5 @@ def test_much_of_what_the_declarations_allow_is_sound(design: dict[str, Any]) ->
 def test_a_position_is_refused_exactly_where_the_mixer_has_no_use_for_it(position: str, attention: str) -> None:
     mixer, acts_on = ATTENTION.load(attention), POSITION.load(position).acts_on
     fits = acts_on in {"nothing", "embedding", *mixer.honours} or getattr(mixer, "orders_itself", False)
-    design = {"layers": {"a": {"position": position, "attention": attention}}, "pattern": ["a"]}
+    design = {"position": position, "layers": {"a": {"attention": attention}}, "pattern": ["a"]}
     assert (allowed(design) is not None) == fits

@@ -353,6 +353,21 @@ def test_the_part_of_a_head_that_latent_turns_is_held_against_the_position():
     assert "fraction 0.5 of head width 6 is 3" in message
 
 
+@pytest.mark.parametrize("own", ["learned", "sinusoidal"])
+def test_a_layer_has_no_position_of_its_own_on_the_embedding_that_all_share(own):
+    message = refused(f"  design:\n    layers:\n      a: {{position: {own}}}\n      b: {{}}\n    pattern: [a, b]\n")
+    assert message.startswith(f"params.yaml:8: model.design.layers.a.position '{own}' acts on the embedding, which all")
+    beside = "position: {kind: sinusoidal, theta: 100}, layers: {a: {position: {theta: 10}}}, pattern: [a]"
+    assert "say it beside `layers`" in refused(f"  design: {{{beside}}}\n")
+
+
+def test_a_layer_may_repeat_the_position_on_the_embedding_or_turn_as_well():
+    told = declared("  design: {position: learned, layers: {a: {position: learned}, b: {}}, pattern: [a, b]}\n")
+    assert {layer.position.kind for layer in told.layers} == {"learned"}
+    told = declared("  design: {position: learned, layers: {a: {position: rotary}, b: {}}, pattern: [a, b]}\n")
+    assert [layer.position.kind for layer in told.layers[:2]] == ["rotary", "learned"]
+
+
 def test_the_halves_of_a_head_that_differential_turns_are_held_against_the_position():
     message = refused("  head_width: 2\n  design: {attention: differential, position: {kind: rotary}}\n")
     assert "model.design.position 'rotary' with attention 'differential' turns pairs of numbers" in message
