@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from lmmodel.architecture import count, probes
 from lmmodel.architecture.causes import AT_RANDOM, BEHIND_A_MASK, CAUSES
 from lmmodel.architecture.compare import Comparison, compare
-from lmmodel.architecture.declaration import Declaration
+from lmmodel.architecture.declaration import Declaration, sorts
 from lmmodel.architecture.finding import Failed, Finding, find
 from lmmodel.architecture.model import Model, build
 from lmmodel.architecture.roles import roles
@@ -50,8 +50,7 @@ def hard(declaration: Declaration, *, only: Container[str] | None = None) -> lis
 
 def reduced(declaration: Declaration) -> Declaration:
     """The design with each unlike layer once (two where all are alike), few words, and room for all the tokens."""
-    written = [layer.model_dump_json() for layer in declaration.layers]
-    numbers = [number for number, layer in enumerate(written) if layer not in written[:number]]
+    numbers = list(sorts(declaration.layers))
     if len(numbers) == 1 and declaration.depth > 1:
         numbers = [0, 1]
     layers = tuple(declaration.layers[number] for number in numbers)

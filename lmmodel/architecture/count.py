@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from lmmodel.architecture.declaration import Declaration
+from lmmodel.architecture.declaration import Declaration, sorts
 from lmmodel.architecture.initial import WithoutValues
 from lmmodel.architecture.kernels import Flops
 from lmmodel.architecture.model import Model, build
@@ -73,10 +73,10 @@ def measure(declaration: Declaration) -> Counts:
     """The costs of what `declaration` describes."""
     whole = build(declaration, device="meta")
     parameters = _parameters(whole)
-    alike = Counter(layer.model_dump_json() for layer in declaration.layers)
-    distinct = {layer.model_dump_json(): layer for layer in declaration.layers}
-    times = [alike[layer] for layer in distinct]
-    small = declaration.model_copy(update={"layers": tuple(distinct.values()), "depth": len(distinct)})
+    alike = sorts(declaration.layers)
+    times = list(alike.values())
+    distinct = tuple(declaration.layers[number] for number in alike)
+    small = declaration.model_copy(update={"layers": distinct, "depth": len(distinct)})
     large = sum(parameters.values()) * declaration.context > _REALLY_RUN
     with FakeTensorMode() if large else nullcontext():
         flops, activation_bytes = _pass(made(small), declaration, times)

@@ -7,7 +7,8 @@ This is what `models/design/declaration.json` and every checkpoint hold, and all
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -122,6 +123,18 @@ class Declaration(Settings):
             raise Refusal(f"{name}: {place} {first['msg']}") from None
         except ValueError as error:
             raise Refusal(f"{name}: is not JSON ({error})") from None
+
+
+def sorts(layers: Sequence[Layer]) -> dict[int, int]:
+    """The number of the first layer of each sort, and how many are alike; the sort of the last layer comes last.
+
+    So the blocks that predict further tokens, which are like the last layer, stay what they are among one of each.
+    """
+    written = [layer.model_dump_json() for layer in layers]
+    first = {text: written.index(text) for text in dict.fromkeys(written)}
+    first[written[-1]] = first.pop(written[-1])
+    often = Counter(written)
+    return {number: often[text] for text, number in first.items()}
 
 
 def parts(layer: Layer) -> dict[str, Chosen]:

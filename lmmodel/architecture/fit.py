@@ -8,7 +8,6 @@ next layer would be too much.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from lmmodel.architecture.count import part_of
-from lmmodel.architecture.declaration import Declaration
+from lmmodel.architecture.declaration import Declaration, sorts
 from lmmodel.architecture.model import build
 
 _MOST = 2**24  # heads, layers: far beyond anything that is built
@@ -129,11 +128,10 @@ def in_proportion(design: Any, *, width: int, heads: int) -> Any:
 
 def parameters(declaration: Declaration, *, inner: bool = False) -> int:
     """Of the declared model, from one layer of each sort; `inner`: without the tables of tokens, in and out."""
-    often = Counter(layer.model_dump_json() for layer in declaration.layers)
-    sorts = {layer.model_dump_json(): layer for layer in reversed(declaration.layers)}
-    sorts = dict(reversed(sorts.items()))  # the last layer last: what predicts further tokens is like it
-    small = declaration.model_copy(update={"layers": tuple(sorts.values()), "depth": len(sorts)})
-    times = [often[key] for key in sorts]
+    alike = sorts(declaration.layers)
+    times = list(alike.values())
+    distinct = tuple(declaration.layers[number] for number in alike)
+    small = declaration.model_copy(update={"layers": distinct, "depth": len(distinct)})
     total = 0
     for name, parameter in build(small, device="meta").named_parameters():
         if inner and part_of(name) in ("embedding", "head"):

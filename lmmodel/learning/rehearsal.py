@@ -7,7 +7,6 @@ computing would take longer. So parts of one's own are rehearsed like those that
 from __future__ import annotations
 
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lmmodel.architecture.count import made
-from lmmodel.architecture.declaration import Declaration, Layer
+from lmmodel.architecture.declaration import Declaration, Layer, sorts
 from lmmodel.architecture.initial import WithoutValues
 from lmmodel.architecture.kernels import Watching, flops
 from lmmodel.architecture.model import Model
@@ -95,15 +94,14 @@ def rehearse(
         fewer = declaration.model_copy(update={"layers": tuple(layers), "depth": len(layers), "names": ()})
         return _rehearsed(fewer, section, precision=precision, sequences=sequences)
 
-    often = Counter(layer.model_dump_json() for layer in declaration.layers)
-    sorts = {layer.model_dump_json(): layer for layer in declaration.layers}
-    if not _is_large(declaration, max(sequences)) or declaration.depth <= _MOST_LAYERS + 2 * len(sorts):
+    alike = sorts(declaration.layers)
+    if not _is_large(declaration, max(sequences)) or declaration.depth <= _MOST_LAYERS + 2 * len(alike):
         return some(declaration.layers)
-    few = [layer for key, layer in sorts.items() for _ in range(min(2, often[key]))]
+    few = [declaration.layers[number] for number, often in alike.items() for _ in range(min(2, often))]
     result = base = some(few)
-    for key, layer in sorts.items():
-        if (missing := often[key] - 2) > 0:
-            more = some([*few, layer, layer])
+    for number, often in alike.items():
+        if (missing := often - 2) > 0:
+            more = some([*few[:-1], *[declaration.layers[number]] * 2, few[-1]])
             result = tuple(_line(*three, missing / 2) for three in zip(result, more, base, strict=True))
     return result
 

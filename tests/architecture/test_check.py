@@ -305,7 +305,7 @@ def test_a_window_is_passed_even_in_a_small_context():
 def test_every_unlike_layer_stays():
     design = "{layers: {a: {attention: {window: 8}}, b: {}}, pattern: [a, a, b]}"
     declaration = check.reduced(properties.declared(design, "width: 64, depth: 7, context: 64"))
-    assert [layer.attention.options.window for layer in declaration.layers] == [8, None]
+    assert [layer.attention.options.window for layer in declaration.layers] == [None, 8]  # the last is like the last
     assert declaration.depth == 2
     assert declaration.context == 192
 

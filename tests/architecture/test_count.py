@@ -19,6 +19,7 @@ DESIGNS = {
     "gpt2": "{like: gpt2}",
     "hybrid": "{layers: {a: {attention: {window: 9}}, b: {attention: none}, c: {block: parallel}}, pattern: [a, b, c]}",
     "ahead": "{head: {ahead: 2, softcap: 3}, embedding: {norm: true}}",
+    "ahead of a hybrid": "{layers: {a: {attention: none}, b: {}}, pattern: [{a: 3}, b], head: {ahead: 1}}",
     "runs": "{embedding: {ngrams: [500, 70]}}",
 }
 
@@ -66,8 +67,9 @@ def test_flops_are_those_that_torch_counts(design):
         for hidden_BTD in made.trace(torch.zeros(1, 64, dtype=torch.int64, device="meta"), ahead=True).ahead:
             made.logits(hidden_BTD)
     beyond = counts.parts["ahead"].flops_per_token if "ahead" in counts.parts else 0
+    assert beyond == counter.get_total_flops() / 64 + counts.parts["head"].flops_per_token - counts.flops_per_token
     assert counts.training_flops_per_token == 3 * (counts.flops_per_token + beyond)
-    assert bool(beyond) == (design == "ahead")
+    assert bool(beyond) == ("ahead" in design)
 
 
 @pytest.mark.parametrize("design", DESIGNS)

@@ -140,6 +140,18 @@ def test_many_layers_are_foretold_from_a_few(design, monkeypatch):
     assert few.checkpointed_bytes == pytest.approx(whole.checkpointed_bytes, rel=0.02)
 
 
+def test_layers_left_out_do_not_change_what_predicts_further_tokens(monkeypatch):
+    layers = "layers: {a: {attention: none}, b: {}}, pattern: [{a: 3}, b]"  # the last of the ten is an a
+    hybrid = declared(f"{{{layers}, head: {{ahead: 1}}}}", "width: 32, depth: 10, heads: 4, context: 16", VOCABULARY)
+    told = section("adamw", "float32")
+    (whole,) = rehearse(hybrid, told, precision="float32", sequences=(2,))
+    monkeypatch.setattr(rehearsal, "_REALLY_RUN_FLOPS", 0)
+    monkeypatch.setattr(rehearsal, "_MOST_LAYERS", 0)
+    (few,) = rehearse(hybrid, told, precision="float32", sequences=(2,))
+    assert few.learning == whole.learning
+    assert few.part.flops == whole.part.flops
+
+
 def test_what_is_held_is_what_the_weights_and_the_optimizer_take():
     told, parameters = section("adamw", "float32"), count.measure(declaration("gpt2")).parameters
     (one,) = rehearse(declaration("gpt2"), told, precision="float32", sequences=(1,))
