@@ -69,7 +69,7 @@ FEED_FORWARDS: dict[str, Choices] = {
         "shared_gate": YES_OR_NO,
         "score": ("softmax", "sigmoid"),
         "normalize": YES_OR_NO,
-        "groups": (1, 2),
+        "groups": (1, {"groups": 2, "active_groups": 1}),
         "balance": ("auxiliary", "bias", "none"),
     },
     "none": {},

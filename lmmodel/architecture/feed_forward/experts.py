@@ -67,6 +67,8 @@ class Options(Settings):
             raise ValueError("has one expert, and one expert needs no router: that is the kind gated, or plain")
         if self.experts % self.groups:
             raise ValueError(f"has {self.experts} experts, which {self.groups} groups do not divide")
+        if self.groups > 1 and self.active_groups is None:
+            raise ValueError(f"has {self.groups} groups, all of which are open: say active_groups")
         if active_groups > self.groups:
             raise ValueError(f"has {self.groups} groups, fewer than active_groups {active_groups}")
         within = self.experts // self.groups * active_groups

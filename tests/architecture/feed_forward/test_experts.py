@@ -142,6 +142,7 @@ def test_only_active_experts_cost():
         ({"hidden": 8, "expansion": 1.0}, "takes hidden or expansion, not both"),
         ({"experts": 1, "active": 1}, "one expert needs no router"),
         ({"experts": 6, "groups": 4}, "6 experts, which 4 groups do not divide"),
+        ({"groups": 4}, "has 4 groups, all of which are open: say active_groups"),
         ({"groups": 2, "active_groups": 3}, "2 groups, fewer than active_groups 3"),
         ({"experts": 4, "groups": 4, "active_groups": 1}, "chooses 2 of 1 experts"),
         ({"active": 1}, "the share of one is always 1, and the router would not learn: say normalize: false"),
