@@ -67,6 +67,13 @@ class Options(Settings):
         filled = self._filled(sizes.context)
         if self.scaling in _FAST_TURNS and filled["slow_turns"] >= filled["fast_turns"]:
             raise ValueError(f"has slow_turns {filled['slow_turns']:g}, not below fast_turns {filled['fast_turns']:g}")
+        if takes and filled["factor"] < 1:
+            raise ValueError(
+                f"has scaling '{self.scaling}' to a context {filled['factor']:g} times as long as before, which is for "
+                "at least 1: say a larger factor, or scaling: none"
+            )
+        if self.scaling.startswith("yarn") and self.theta <= 1:  # it divides by the logarithm of theta
+            raise ValueError(f"has scaling '{self.scaling}', for which theta {self.theta:g} should be above 1")
         return self.model_copy(update={name: filled[name] for name in takes})
 
     def _filled(self, context: int) -> dict[str, float]:

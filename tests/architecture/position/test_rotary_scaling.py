@@ -106,3 +106,18 @@ def test_factor_and_original_context_follow_from_one_another(told, factor, origi
 def test_what_has_no_effect_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Options(**options).complete(sizes(4096))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scaling": "yarn", "original_context": 8192}, "to a context 0.5 times as long as before, which is for at"),
+        ({"scaling": "linear", "factor": 0.5}, "'linear' to a context 0.5 times as long"),
+        ({"scaling": "yarn", "theta": 1}, "scaling 'yarn', for which theta 1 should be above 1"),
+        ({"scaling": "yarn_untruncated", "theta": 0.5}, "'yarn_untruncated', for which theta 0.5"),
+    ],
+)
+def test_what_would_turn_pairs_faster_or_has_no_slow_ones_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Options(**options).complete(sizes(4096))
+    assert Options(scaling="yarn", factor=1, original_context=8192).complete(sizes(4096)).factor == 1
