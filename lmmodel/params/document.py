@@ -99,11 +99,11 @@ def _plain(node: Any, keys: Keys, lines: dict[Keys, int], name: str) -> Any:
         for index, _ in enumerate(node):
             lines[(*keys, index)] = _line_of(node, index)
         return [_plain(value, (*keys, index), lines, name) for index, value in enumerate(node)]
+    if type(node).__name__ == "ScalarBoolean":  # ruamel's truth value with an anchor is an int
+        return bool(node)
     for plain in (bool, int, float, str):
         if isinstance(node, plain):
             return plain(node)
-    if type(node).__name__ == "ScalarBoolean":  # ruamel's round-trip truth value is an int with an anchor
-        return bool(node)
     return node
 
 

@@ -35,6 +35,18 @@ def test_data_is_plain_and_numbers_are_yaml_1_2():
     assert [type(value) for value in data.values()] == [float, int, str, bool, str, list]
 
 
+def test_a_value_with_an_anchor_is_what_it_is_without_and_so_is_what_refers_to_it():
+    data = parse("a: &t true\nb: *t\nc: &n 3\nd: *n\ne: &x 0.5\nf: &w word\n", name="p").data
+    assert [(value, type(value)) for value in data.values()] == [
+        (True, bool),
+        (True, bool),
+        (3, int),
+        (3, int),
+        (0.5, float),
+        ("word", str),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
