@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lmmodel.params.refusal import Refusal
+from lmmodel.params.refusal import Refusal, suggestion
 from lmmodel.params.settings import Count, Natural, Settings, Words
 from lmmodel.text.fetch import fetch, is_passing, pauses
 from lmmodel.text.rows import Row, library
@@ -74,8 +74,15 @@ def _require(hub: Hub, *, place: str) -> None:
         raise Refusal(f"{place}.name: is missing; name a dataset (roneneldan/TinyStories) or {', '.join(_BUILDERS)}")
     if hub.name in _BUILDERS and not hub.data_files:
         raise Refusal(f"{place}.data_files: is missing; {hub.name} needs data_files: {{train: [URL, ...]}}")
-    for file in (file for files in hub.data_files.values() for file in files if hub.name in _BUILDERS):
-        if "://" not in file:
+    named = [file for files in hub.data_files.values() for file in files]
+    for file in hub.sha256:
+        if file not in named:
+            raise Refusal(
+                f"{place}.sha256: '{file}' is not one of data_files, so nothing of it is checked"
+                f"{suggestion(file, named)}"
+            )
+    for file in named:
+        if hub.name in _BUILDERS and "://" not in file:
             raise Refusal(f"{place}.data_files: '{file}' is not a URL; files on this machine are for kind files")
     if hub.name not in _BUILDERS and hub.revision is None:
         raise Refusal(

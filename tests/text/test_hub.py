@@ -120,6 +120,14 @@ def test_a_missing_file_is_refused_by_name(served: Web, tmp_path: Path) -> None:
             {"name": "a/b", "revision": "c", "data_files": {"train": ["a"]}, "sha256": {"a": "0"}},
             r"corpus\.source\.sha256: 'a' is not a URL of the web",
         ),
+        (
+            {"name": "json", "data_files": {"train": ["http://x/a.jsonl"]}, "sha256": {"http://x/A.jsonl": "0"}},
+            r"sha256: 'http://x/A\.jsonl' is not one of data_files, .* did you mean 'http://x/a\.jsonl'\?",
+        ),
+        (
+            {"name": "a/b", "revision": "c", "sha256": {"http://x/a.jsonl": "0"}},
+            r"corpus\.source\.sha256: 'http://x/a\.jsonl' is not one of data_files",
+        ),
         ({"name": "some/dataset"}, r"corpus\.source\.revision: is missing; pin a commit of some/dataset"),
         ({"name": "json", "data_files": {"test": ["http://x"]}}, r"data_files: has no split 'train'; there is test"),
     ],
