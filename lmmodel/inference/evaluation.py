@@ -139,28 +139,21 @@ class Court:
         from lmmodel.learning import checkpoint
 
         model, tokenizer = checkpoint.load(folder, code=checkpoint.own_kinds(folder))
-        return self._ready(model), tokenizer
+        return self._ready(model, _precision(folder)), tokenizer
 
     def _untrained(self) -> tuple[Model, Tokenizer]:
         from lmmodel.architecture.model import build
 
         model, tokenizer = self._load(self.pretrained)
-        return self._ready(build(model.declaration, seed=self.seed)), tokenizer
+        return self._ready(build(model.declaration, seed=self.seed), _precision(self.pretrained)), tokenizer
 
-    def _ready(self, model: Model) -> Model:
+    def _ready(self, model: Model, precision: str) -> Model:
         """On its device, its weights in the precision that it was trained in; in bfloat16 after float8."""
         from lmmodel.learning.weights import DTYPES
 
         for parameter in model.to(self.device).parameters():
-            parameter.data = parameter.data.to(DTYPES[self.precision])
+            parameter.data = parameter.data.to(DTYPES[precision])
         return model.eval()
-
-    @cached_property
-    def precision(self) -> str:
-        """What the models were trained in; float32 where they were imported."""
-        from lmmodel.learning import checkpoint
-
-        return str(checkpoint.platform(self.pretrained).get("precision", "float32"))
 
     def _continued(self, model: Model, tokenizer: Tokenizer) -> tuple[report.Continued, ...]:
         from lmmodel.inference.generation import generate
@@ -198,14 +191,19 @@ class Court:
             answers = [report.Said(who=who, text=text) for who, text in {**said, "true": row["answer"]}.items()]
             yield report.Asked(question=row["text"].strip(), answers=tuple(answers))
 
+    def _computed(self) -> str:
+        """In words the precision of the models, which may have been trained in two."""
+        precision = _precision(self.pretrained)
+        tuned = precision if self.finetuned is None else _precision(self.finetuned)
+        if tuned != precision:
+            also = {"float8": "bfloat16 (trained in float8)"}
+            both = f"{also.get(precision, precision)}, the fine-tuned one in {also.get(tuned, tuned)}"
+            return f"{both}, as each was trained"
+        return "bfloat16, and were trained in float8" if precision == "float8" else f"{precision}, as they were trained"
+
     def _notes(self) -> Iterator[str]:
         yield "± is half of a 95 % interval over the examples of a task."
-        computed = (
-            "bfloat16, and were trained in float8"
-            if self.precision == "float8"
-            else f"{self.precision}, as they were trained"
-        )
-        yield f"This design's models computed in {computed}; references compute in float32."
+        yield f"This design's models computed in {self._computed()}; references compute in float32."
         if self.finetuned is not None and {CHOICE, ANSWER} & self.rows.keys():
             yield (
                 "The fine-tuned model meets a question with the role tokens that it was trained with. To the others "
@@ -223,6 +221,13 @@ class Court:
                 f"means compressed(training text + held-out text) - compressed(training text), of at most the last "
                 f"{compressors.TRAINING_BYTES:,} bytes of it."
             )
+
+
+def _precision(folder: Path) -> str:
+    """What the model in `folder` was trained in; float32 where it was imported."""
+    from lmmodel.learning import checkpoint
+
+    return str(checkpoint.platform(folder).get("precision", "float32"))
 
 
 def _write(folder: Path, summary: report.Summary, verdicts: dict[str, Verdict]) -> None:

@@ -115,14 +115,42 @@ def test_only_what_is_asked_for_is_done(ground, tmp_path):
     assert report.samples(summary) == "# Samples\n"
 
 
-def test_models_compute_in_the_precision_that_they_were_trained_in(ground, tmp_path, monkeypatch):
-    monkeypatch.setattr(Court, "precision", "bfloat16")
-    low = court(ground).judge(tmp_path / "low")
-    monkeypatch.setattr(Court, "precision", "float32")
-    high = court(ground).judge(tmp_path / "high")
-    bits = [summary.rows[0].scores["documents_bits_per_byte.bits_per_byte"].value for summary in (low, high)]
-    assert bits[0] != bits[1]
-    assert bits[0] == pytest.approx(bits[1], rel=0.05)
+def trained_in(precision: str, known: Path, place: Path) -> Path:
+    """The checkpoint in `known`, which says so of itself."""
+    facts = {"stage": "pretrain", "platform": {"precision": precision}}
+    words = known / checkpoint.TOKENIZER
+    checkpoint.save(place, model=checkpoint.load_model(known), tokenizer=words, facts=facts)
+    return place
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "finetuned", "said"),
+    [
+        ("bfloat16", "bfloat16", "bfloat16, as they were trained"),
+        ("bfloat16", "float32", "bfloat16, the fine-tuned one in float32, as each was trained"),
+        ("float32", "float8", "float32, the fine-tuned one in bfloat16 (trained in float8), as each was trained"),
+        ("float8", "float8", "bfloat16, and were trained in float8"),
+    ],
+)
+def test_a_model_computes_in_the_precision_that_it_was_trained_in(
+    pretrained, finetuned, said, ground, judged, tmp_path
+):
+    places = {
+        "pretrained": trained_in(pretrained, ground.pretrain, tmp_path / "pretrained"),
+        "finetuned": trained_in(finetuned, ground.finetune, tmp_path / "finetuned"),
+    }
+    found, high = court(ground, **places).judge(tmp_path / "judged"), evaluation.read(judged)
+    assert f"models computed in {said}; references" in " ".join(found.notes)
+    told = {"finetune": finetuned, "pretrain": pretrained, "untrained": pretrained}
+    for name, precision in told.items():
+        bits = [
+            row.scores["documents_bits_per_byte.bits_per_byte"].value
+            for summary in (found, high)
+            for row in summary.rows
+            if row.name == name
+        ]
+        assert (bits[0] == bits[1]) == (precision == "float32"), name
+        assert bits[0] == pytest.approx(bits[1], rel=0.05)
 
 
 def test_transformers_stays_out_where_no_reference_is_asked_for(ground, tmp_path):
