@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pipelines import describing, health, parameters, paths, record, standing, t
 from pipelines.standing import Standing
 
 _HEAD = 12
+_LETTERS = 200  # of what MLflow raises, which may be a page
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,11 +51,20 @@ def page(found: list[Standing]) -> list[str]:
 
 
 def mend() -> None:
-    """Have the runs made that MLflow lacks, and say so."""
-    absent = tracking.missing() if tracking.is_on() else []
-    if absent:
-        how = "made" if tracking.rebuild_apart() else "being made, in the background,"
-        print(f"\n  MLflow had no run of {wording.listed(absent)}: {how} from what the stages wrote.")
+    """Have the runs made that MLflow lacks, and say what came of it."""
+    if not tracking.is_on() or not tracking.missing():
+        return
+    try:
+        made = tracking.rebuild_apart()
+    except tracking.RebuildingError as error:
+        said = f"MLflow may lack runs, and took none: {textwrap.shorten(str(error), _LETTERS, placeholder=' ...')}"
+    else:
+        if made == []:
+            return
+        said = "MLflow has yet to answer: the runs that it lacks are being made in the background."
+        if made:
+            said = f"MLflow had no run of {wording.listed(made)}: made from what the stages wrote."
+    print("\n".join(["", *wording.entry("", said, at=2)]))
 
 
 def _title(found: list[Standing]) -> str:

@@ -40,11 +40,12 @@ if TYPE_CHECKING:
     from pipelines.tracking.ghosts import end_left, left_running
     from pipelines.tracking.leaderboard import LEADERBOARD
     from pipelines.tracking.onlooking import Onlooker, address
-    from pipelines.tracking.rebuilding import missing, rebuild, rebuild_apart
+    from pipelines.tracking.rebuilding import RebuildingError, missing, rebuild, rebuild_apart
 
 __all__ = [
     "LEADERBOARD",
     "Onlooker",
+    "RebuildingError",
     "Run",
     "address",
     "end_left",
@@ -59,6 +60,7 @@ __all__ = [
 _HOMES = {
     "LEADERBOARD": "pipelines.tracking.leaderboard",
     "Onlooker": "pipelines.tracking.onlooking",
+    "RebuildingError": "pipelines.tracking.rebuilding",
     "Run": "pipelines.tracking.following",
     "address": "pipelines.tracking.onlooking",
     "follow": "pipelines.tracking.following",

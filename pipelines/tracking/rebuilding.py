@@ -10,6 +10,7 @@ import csv
 import json
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,17 +39,24 @@ def rebuild() -> list[str]:
 
     Raises what MLflow raises where the store cannot be reached.
     """
+    store = Store()  # first: one that does not answer says so at once, and notes would be offered to it for a while
     deliver_abandoned(place())
-    store = Store()
     absent = [(name, identity) for name, identity in _standing() if not store.has(identity)]
     for name, identity in absent:
         _note(paths.stage(name), identity)
     deliver_abandoned(place())
-    return [name for name, _ in absent]
+    return [name for name, identity in absent if store.has(identity)]
 
 
-def rebuild_apart(patience_seconds: float = 20.0) -> bool:
-    """`rebuild` in a process of its own; whether it was done in time. If not, it goes on without us."""
+class RebuildingError(Exception):
+    """No run could be made; the text says why, in a line."""
+
+
+def rebuild_apart(patience_seconds: float = 20.0) -> list[str] | None:
+    """`rebuild` in a process of its own: what that gives; None where it takes longer, and goes on without us.
+
+    A RebuildingError where it failed.
+    """
     log = place() / "rebuilding.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as said:
@@ -60,10 +68,23 @@ def rebuild_apart(patience_seconds: float = 20.0) -> bool:
             start_new_session=True,
         )
     try:
-        return process.wait(patience_seconds) == 0
+        process.wait(patience_seconds)
     except subprocess.TimeoutExpired:
         process.returncode = 0  # else Python warns that nobody waits for it
-        return False
+        return None
+    return _came_out(log)
+
+
+def _came_out(log: Path) -> list[str]:
+    """What the last line says that `main` prints."""
+    try:
+        told = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+        made, wrong = list(told["made"]), str(told["wrong"])
+    except (OSError, ValueError, LookupError, TypeError):
+        raise RebuildingError(f"it ended without a word; {log} holds what it said before") from None
+    if wrong:
+        raise RebuildingError(wrong)
+    return made
 
 
 def _standing() -> list[tuple[str, str]]:
@@ -112,5 +133,16 @@ def _points(curve: Path | None) -> Iterator[tuple[int, dict[str, Any]]]:
             yield int(values.pop("step", number)), values
 
 
+def main() -> None:
+    """What `rebuild_apart` starts."""
+    made, wrong = [], ""
+    try:
+        made = rebuild()
+    except Exception as error:  # whatever MLflow raises
+        traceback.print_exc()
+        wrong = " ".join(str(error).split()) or type(error).__name__
+    print(json.dumps({"made": made, "wrong": wrong}), flush=True)
+
+
 if __name__ == "__main__":
-    rebuild()
+    main()
