@@ -17,6 +17,7 @@ from typing import Any
 from lmmodel.params.refusal import Refusal
 from pipelines import describing, health, parameters, paths, record, standing, timings, tracking, wording
 from pipelines.standing import Standing
+from pipelines.tracking import links
 
 _HEAD = 12
 _LETTERS = 200  # of what MLflow raises, which may be a page
@@ -160,9 +161,9 @@ def _further(stage: paths.Stage) -> list[str]:
         ("lmmodel design", "the model drawn, counted, timed"),
         ('lmmodel generate --prompt "What does"', "from the model that was trained last"),
         ("dagster dev", "the same stages in a browser"),
-        ("mlflow ui", "curves, and this result beside others, at"),
+        ("MLflow" if links.server() else links.command(), "curves, and this result beside others, at"),
     ]
-    rows = [*wording.table(look, "<<"), f"  {tracking.LEADERBOARD}"]
+    rows = [*wording.table(look, "<<"), f"  {links.candidates()}"]
     lines = [f"  {'' if index else 'Look':<{_HEAD}}{row}" for index, row in enumerate(rows)]
     return [
         *lines,

@@ -21,6 +21,7 @@ not be carried stays where it is, and the next one to come by carries it.
     limits       what it takes: names, lengths, numbers
     description  the page beside a run: its design drawn, the table, samples
     leaderboard  how its page shows the candidates
+    links        where a browser finds that page
     onlooking    for other doors: `Onlooker`, what a work has noted so far, and `address`, where its run is shown
     champion     the best of them in the registry (`registry`): `models:/lmmodel@champion`, which runs `served`, whose
                  weights `fetching` takes out of DVC's cache
@@ -38,12 +39,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipelines.tracking.following import Run, follow, is_on
     from pipelines.tracking.ghosts import end_left, left_running
-    from pipelines.tracking.leaderboard import LEADERBOARD
     from pipelines.tracking.onlooking import Onlooker, address
     from pipelines.tracking.rebuilding import RebuildingError, missing, rebuild, rebuild_apart
 
 __all__ = [
-    "LEADERBOARD",
     "Onlooker",
     "RebuildingError",
     "Run",
@@ -58,7 +57,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "LEADERBOARD": "pipelines.tracking.leaderboard",
     "Onlooker": "pipelines.tracking.onlooking",
     "RebuildingError": "pipelines.tracking.rebuilding",
     "Run": "pipelines.tracking.following",

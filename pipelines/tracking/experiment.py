@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import paths
-from pipelines.tracking import leaderboard
+from pipelines.tracking import leaderboard, location
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-NAME = "lmmodel"
-"""What it is called where `MLFLOW_EXPERIMENT_NAME` does not say otherwise."""
 
 
 def find(client: MlflowClient, *, local: Path | None) -> str:
     """Its identifier. local: the project in whose own database it is, beside which artifacts are local files too."""
     from mlflow.entities import LifecycleStage
 
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", NAME)
+    name = location.experiment()
     found = client.get_experiment_by_name(name)
     if found is None:
         return _make(client, name, local)
@@ -33,9 +29,9 @@ def find(client: MlflowClient, *, local: Path | None) -> str:
 def _make(client: MlflowClient, name: str, local: Path | None) -> str:
     from mlflow.exceptions import MlflowException
 
-    location = (local / paths.OWN / "artifacts").as_uri() if local else None  # wherever `mlflow ui` is started
+    artifacts = (local / paths.OWN / "artifacts").as_uri() if local else None  # wherever `mlflow ui` is started
     try:
-        made: str = client.create_experiment(name, artifact_location=location, tags=leaderboard.tags())
+        made: str = client.create_experiment(name, artifact_location=artifacts, tags=leaderboard.tags())
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

@@ -6,13 +6,7 @@ import json
 
 from pipelines.tracking.opening import CANDIDATE, STAGE
 
-PAGE = "http://127.0.0.1:5000"
-"""Where `mlflow ui`, started in the project's folder, answers."""
-
-_VIEW = "leaderboard"
-LEADERBOARD = f"{PAGE}/#/experiments/1/runs?viewStateShareKey={_VIEW}&workflowType=machine_learning"
-"""Where `mlflow ui`, started in the project's folder, shows the candidates by what they came to; beside them, what
-belongs to trainings rather than to agents."""
+VIEW = "leaderboard"
 _NAME = "attributes.`Run Name`"
 _NAME_PIXELS = 330  # of `multi_head rotary gated, 6 x 256, seed 1`
 _LETTER_PIXELS = 7  # MLflow cuts a heading at its end, which is where these differ
@@ -37,5 +31,5 @@ def tags() -> dict[str, str]:
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.experiment.primaryMetric.name": "validation_bits_per_byte",
         "mlflow.experiment.primaryMetric.greaterIsBetter": "False",
-        f"mlflow.sharedViewState.{_VIEW}": json.dumps(view),
+        f"mlflow.sharedViewState.{VIEW}": json.dumps(view),
     }

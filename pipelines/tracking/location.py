@@ -19,3 +19,8 @@ def database(root: Path | None = None) -> Path:
 def uri(root: Path | None = None) -> str:
     """Where the runs are. Absolute, since a stage may run in a clone of the project."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database(root)}"
+
+
+def experiment() -> str:
+    """What the experiment is called that holds them."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "lmmodel"

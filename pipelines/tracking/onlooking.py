@@ -11,16 +11,15 @@ from urllib.parse import quote
 
 from lmmodel.params.refusal import Refusal
 from pipelines import paths, record
-from pipelines.tracking import past
+from pipelines.tracking import links, location, past
 from pipelines.tracking.following import is_on
-from pipelines.tracking.leaderboard import PAGE
 from pipelines.tracking.notes import LINES, Record, place
 from pipelines.tracking.opening import MADE_OF
 from pipelines.tracking.store import IDENTITY, Store
 
 _RUN = """
-    SELECT runs.experiment_id, runs.run_uuid FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid
-    WHERE tags.key = ? AND tags.value = ? AND runs.lifecycle_stage = 'active'
+    SELECT runs.run_uuid FROM runs JOIN tags USING (run_uuid) JOIN experiments USING (experiment_id)
+    WHERE experiments.name = ? AND tags.key = ? AND tags.value = ? AND runs.lifecycle_stage = 'active'
 """
 
 
@@ -68,10 +67,9 @@ def address(stage: str) -> str | None:
         return None
     work = identity(stage)
     if not past.is_local():
-        store = Store()
-        run = store.find(work) if store.uri.startswith("http") else None
-        return f"{store.uri.rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}" if run else None
-    for experiment, run in past.rows(_RUN, IDENTITY, work):
-        return f"{PAGE}/#/experiments/{experiment}/runs/{run}"
+        found = Store().find(work) if links.server() else None
+        return links.page(f"runs/{found.info.run_id}") if found else None
+    for (run,) in past.rows(_RUN, location.experiment(), IDENTITY, work):
+        return links.page(f"runs/{run}")
     wanted = quote(f"tags.`{IDENTITY}` = '{work}'")
-    return f"{PAGE}/#/experiments/1/runs?searchFilter={wanted}"
+    return links.page(f"runs?searchFilter={wanted}")

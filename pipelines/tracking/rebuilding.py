@@ -18,11 +18,17 @@ from typing import Any
 from lmmodel.learning import checkpoint
 from lmmodel.params.refusal import Refusal
 from pipelines import paths, record, standing
-from pipelines.tracking import past
+from pipelines.tracking import location, past
 from pipelines.tracking.delivery import deliver_abandoned
 from pipelines.tracking.notes import begin, place
 from pipelines.tracking.opening import MADE_OF, STAGE, describe, hashes
 from pipelines.tracking.store import IDENTITY, Store
+
+_TOLD = """
+    SELECT found.value FROM tags found JOIN tags told USING (run_uuid)
+    JOIN runs USING (run_uuid) JOIN experiments USING (experiment_id)
+    WHERE experiments.name = ? AND found.key = ? AND told.key = ?
+"""
 
 
 def missing() -> list[str]:
@@ -95,9 +101,8 @@ def _standing() -> list[tuple[str, str]]:
 
 
 def _known() -> set[str]:
-    """The identities in the local database of runs that say what they are."""
-    query = "SELECT found.value FROM tags found JOIN tags told USING (run_uuid) WHERE found.key = ? AND told.key = ?"
-    return {value for (value,) in past.rows(query, IDENTITY, STAGE)}
+    """The identities of runs in the local database that say what they are, in the experiment."""
+    return {value for (value,) in past.rows(_TOLD, location.experiment(), IDENTITY, STAGE)}
 
 
 def _note(stage: paths.Stage, identity: str) -> None:

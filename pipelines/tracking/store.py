@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import paths
-from pipelines.tracking import checkpoints, description, experiment, inputs, limits
+from pipelines.tracking import checkpoints, description, experiment, inputs, limits, links
 from pipelines.tracking.location import uri
 from pipelines.tracking.notes import Record, place
 from pipelines.tracking.opening import CANDIDATE, STAGE
@@ -59,6 +59,7 @@ class Store:
         with self._alone():
             self.client = self._connect()
             self._experiment = experiment.find(self.client, local=self._root if self.uri.startswith("sqlite") else None)
+            links.met(self._experiment, self._root)
 
     def _connect(self) -> MlflowClient:
         """The first contact makes the database. Unlocked, processes that meet there break each other's tables."""

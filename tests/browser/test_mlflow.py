@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.tracking.leaderboard import LEADERBOARD, PAGE
+from pipelines.tracking import links
 from tests.browser.conftest import served
 from tests.project import Project, until
 
@@ -51,7 +51,7 @@ def test_candidates_and_their_checkpoints_are_listed_chosen_and_compared(
     page.add_init_script(SETTLED)
     command = (sys.executable, "-m", "mlflow", "ui", "--workers", "1")
     with served(two, *command, log=tmp_path / "mlflow.log") as address:
-        leaderboard = LEADERBOARD.replace(PAGE, address)
+        leaderboard = links.candidates(two.root).replace(links.LOCAL, address)
         page.goto(leaderboard)
         rows = page.locator(".ag-row input[type=checkbox][aria-label*='row selection']")
         rows.nth(1).wait_for()
