@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from lmmodel.learning.checkpoint import KINDS, own_kinds
+from lmmodel.params.kinds import OWN_FOLDER
 from lmmodel.params.refusal import Refusal
 from pipelines import paths
 from pipelines.dagster_dvc import graph
@@ -27,3 +29,23 @@ def checkpoint(project: Path, oid: str) -> Path:
         (partial / name).write_bytes(content)
     partial.rename(target)
     return target
+
+
+def code(project: Path, folder: Path) -> list[Path]:
+    """The files of the project that the model in `folder` is made of: components of one's own, as it was trained with.
+
+    They are code, and a registry is open to others. So those alone run that lie in the project too, byte for byte; a
+    Refusal names the first that does not.
+    """
+    return [_same(kind, project, folder) for kind in own_kinds(folder)]
+
+
+def _same(kind: str, project: Path, folder: Path) -> Path:
+    here, kept = project / kind, folder / KINDS / kind
+    parts = Path(kind).parts
+    is_inside = parts[0] == OWN_FOLDER and ".." not in parts
+    if not is_inside or not here.is_file() or not kept.is_file() or here.read_bytes() != kept.read_bytes():
+        raise Refusal(
+            f"{here}: is not what this model was trained with ({kept}), and no code is run but the project's own"
+        )
+    return here

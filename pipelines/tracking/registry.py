@@ -27,13 +27,19 @@ class Entry:
 
 
 def champion(client: MlflowClient, name: str, alias: str) -> dict[str, str] | None:
-    """The tags of the version that `alias` names; None where there is none yet."""
+    """The tags of the version that `alias` names; None where there is none yet. Raises what else MLflow raises.
+
+    Asked in two steps: of an alias that is not there MLflow says the same as of a name that it would never take.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
-        return dict(client.get_model_version_by_alias(name, alias).tags)
-    except MlflowException:
+        version = client.get_registered_model(name).aliases.get(alias)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         return None
+    return dict(client.get_model_version(name, str(version)).tags) if version else None
 
 
 def register(client: MlflowClient, entry: Entry, alias: str) -> str:

@@ -19,12 +19,13 @@ class Text(PythonModel):
     def load_context(self, context: Any) -> None:
         """Once, when the model is loaded."""
         import lmmodel
-        from pipelines.tracking.fetching import checkpoint
+        from pipelines.tracking import fetching
 
         told = context.model_config
         project = Path(told["project"])  # where it was registered; on another machine, the clone in which it is loaded
-        folder = checkpoint(project if (project / ".dvc").is_dir() else Path.cwd(), told["oid"])
-        self.model, self.tokenizer = lmmodel.load(folder)
+        project = project if (project / ".dvc").is_dir() else Path.cwd()
+        folder = fetching.checkpoint(project, told["oid"])
+        self.model, self.tokenizer = lmmodel.load(folder, code=fetching.code(project, folder))
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> list[str]:
         """The continuation of each prompt."""
