@@ -19,7 +19,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 
-from pipelines.dagster_dvc import assets, graph, places, report
+from pipelines.dagster_dvc import assets, graph, lockfile, places, report
 from pipelines.dagster_dvc.catalogue import Catalogue
 from pipelines.dagster_dvc.graph import Project, Stage
 from pipelines.dagster_dvc.translator import Translator
@@ -170,11 +170,18 @@ def arrivals(
         if not new:
             return dg.SkipReason(f"Nothing new in {folder}.")
         keys = [catalogue.keys[output.path] for stage in catalogue.after(new) for output in catalogue.assets(stage)]
-        return dg.RunRequest(
-            run_key=sha256(json.dumps(read, sort_keys=True).encode()).hexdigest(), asset_selection=keys
-        )
+        found = json.dumps([read, _recorded_ns(Path(root), catalogue)], sort_keys=True)
+        return dg.RunRequest(run_key=sha256(found.encode()).hexdigest(), asset_selection=keys)
 
     return tick
+
+
+def _recorded_ns(root: Path, catalogue: Catalogue) -> list[int]:
+    """When dvc wrote each dvc.lock, 0 where there is none: what comes, goes and comes again is new each time, while
+    Dagster starts no second run with a key that it has seen. What a run failed at, and left as it was, stays the same.
+    """
+    places = sorted({root / stage.folder / lockfile.NAME for stage in catalogue.stages.values()})
+    return [place.stat().st_mtime_ns if place.is_file() else 0 for place in places]
 
 
 def _recorded(stage: Stage, paths: Iterable[str]) -> dict[str, str | None]:

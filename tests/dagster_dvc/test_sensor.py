@@ -147,3 +147,10 @@ def test_new_files_are_taken_in_with_all_that_follows_once_it_is_switched_on(
     assert first.run_key == again.run_key
     toy.dvc("repro")
     assert isinstance(look(), dg.SkipReason)
+    toy.write({"raw.txt": "text"})
+    assert isinstance(look(), dg.RunRequest)
+    toy.dvc("repro")
+    toy.write({"raw.txt": "new text"})
+    later = look()
+    assert isinstance(later, dg.RunRequest)
+    assert later.run_key != first.run_key
