@@ -16,7 +16,7 @@ from lmmodel.architecture.declaration import Check, Declaration, Embedding, Head
 from lmmodel.architecture.families import PARTS
 from lmmodel.architecture.pattern import order
 from lmmodel.architecture.sizes import Sizes
-from lmmodel.architecture.together import go_together
+from lmmodel.architecture.together import go_together, on_the_embedding
 from lmmodel.architecture.told import Told, merged
 from lmmodel.params.document import Document, Keys, read
 from lmmodel.params.kinds import OWN_FOLDER, Chosen, choose
@@ -83,7 +83,7 @@ def resolve(document: Document, *, vocab_size: int, design: str | None = None) -
         vocab_size=vocab_size,
         layers=tuple(layers),
         norm=whole["norm"],
-        position=whole["position"],
+        position=on_the_embedding(told, whole["position"], sizes),
         accept=tuple(sorted(set(model.accept))),
         names=names,
         remarks=remarks,
@@ -217,12 +217,11 @@ def _layer(told: Told, name: str, sizes: Sizes, index: int, shared: Chosen) -> L
     if name in layers.data:
         told = merged(told, layers.below(name))
     parts = _parts(told, sizes)
-    go_together(told, parts, sizes, shared)
-    return Layer(**parts)
+    return Layer(**{**parts, "position": go_together(told, parts, sizes, shared)})
 
 
 def _parts(told: Told, sizes: Sizes) -> dict[str, Chosen]:
-    """The five parts, chosen and complete at `sizes`."""
+    """The five parts, chosen and complete at `sizes`; the position as it was told, which fits some attention or not."""
     return {key: _part(told, key, sizes) for key in PARTS}
 
 
@@ -230,7 +229,7 @@ def _part(told: Told, key: str, sizes: Sizes) -> Chosen:
     value = told.data[key]
     try:
         chosen = choose(PARTS[key], value)
-        return Chosen(chosen.kind, chosen.options.complete(sizes), chosen.file)
+        return chosen if key == "position" else Chosen(chosen.kind, chosen.options.complete(sizes), chosen.file)
     except ValidationError as error:
         document, place = _document_of(told, (key, *error.errors()[0]["loc"]), len(error.errors()[0]["loc"]))
         raise refusal(error, document, place, Settings, value) from None

@@ -17,8 +17,8 @@ _FREE = ("nothing", "embedding")
 _ACTS = {"scores": "adds to attention scores", "queries and keys": "turns queries and keys"}
 
 
-def go_together(told: Told, parts: dict[str, Chosen], sizes: Sizes, shared: Chosen) -> None:
-    """Refuse a position that the layer's attention has no use for, or that does not fit what the attention turns.
+def go_together(told: Told, parts: dict[str, Chosen], sizes: Sizes, shared: Chosen) -> Chosen:
+    """The layer's position, complete; refused where the attention has no use for it or turns what it does not fit.
 
     shared: the model's position. One that acts on the embedding is every layer's, so none has one of its own.
     """
@@ -30,17 +30,26 @@ def go_together(told: Told, parts: dict[str, Chosen], sizes: Sizes, shared: Chos
     if acts_on == "embedding" and position.dump() != shared.dump():
         text = f"'{position.kind}' acts on the embedding, which all layers share: say it beside `layers`"
         raise told.refuse(("position",), text)
-    if acts_on in _FREE or ATTENTION.declares(attention.kind, "orders_itself", attention.file):
-        return
+    if acts_on in _FREE:
+        return _complete(told, position, sizes)
+    if ATTENTION.declares(attention.kind, "orders_itself", attention.file):
+        return _passing(position, sizes)
     honours = declared(ATTENTION, attention, "honours")
     if acts_on not in (honours or ()):
         if declared(ATTENTION, attention, "orders_itself"):
-            return
+            return _passing(position, sizes)
         if not isinstance(honours, frozenset):
             example = 'frozenset({"queries and keys"})'
             raise told.refuse(("attention",), f"'{attention.kind}' should say what it honours, such as {example}")
         raise told.refuse(("position",), _no_use(told, position, attention, acts_on, honours))
-    _fits(told, position, attention, sizes)
+    turned = getattr(attention.options, "positioned", lambda whole: whole)(sizes)
+    return _complete(told, position, turned, "" if turned == sizes else f" with attention '{attention.kind}'")
+
+
+def on_the_embedding(told: Told, position: Chosen, sizes: Sizes) -> Chosen:
+    """The model's position, complete: it is used where it acts on the embedding, and otherwise by layers alone."""
+    used = declared(POSITION, position, "acts_on") == "embedding"
+    return _complete(told, position, sizes) if used else _passing(position, sizes)
 
 
 def declared(family: Family, chosen: Chosen, name: str) -> Any:
@@ -64,12 +73,17 @@ def _no_use(told: Told, position: Chosen, attention: Chosen, acts_on: str, honou
     )
 
 
-def _fits(told: Told, position: Chosen, attention: Chosen, sizes: Sizes) -> None:
-    """A mixer that turns only a part of each head says how wide that is: `Options.positioned(sizes)`."""
-    positioned = getattr(attention.options, "positioned", None)
-    if positioned is None:
-        return
+def _complete(told: Told, position: Chosen, sizes: Sizes, beside: str = "") -> Chosen:
+    """At the width that is turned: a mixer that turns a part of each head says `Options.positioned(sizes)`."""
     try:
-        position.options.complete(positioned(sizes))
+        return Chosen(position.kind, position.options.complete(sizes), position.file)
     except ValueError as error:
-        raise told.refuse(("position",), f"'{position.kind}' with attention '{attention.kind}' {error}") from None
+        raise told.refuse(("position",), f"'{position.kind}'{beside} {error}") from None
+
+
+def _passing(position: Chosen, sizes: Sizes) -> Chosen:
+    """One that has nothing to do need not fit: often it is the default, which nobody told."""
+    try:
+        return Chosen(position.kind, position.options.complete(sizes), position.file)
+    except ValueError:
+        return position

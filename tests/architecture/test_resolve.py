@@ -368,6 +368,23 @@ def test_a_layer_may_repeat_the_position_on_the_embedding_or_turn_as_well():
     assert [layer.position.kind for layer in told.layers[:2]] == ["rotary", "learned"]
 
 
+def test_a_position_is_held_against_what_is_turned_and_nothing_else():
+    odd = SIZE.replace("width: 256", "width: 100")  # heads of 25 numbers, which are no pairs
+    assert "head width 25 is 25" in refused("  design: {}\n", odd)
+    assert declared("  design: {attention: {kind: latent, rotary_width: 8}}\n", odd).layers[0].position.kind == "rotary"
+    told = declared("  design: {attention: gated_delta}\n", odd)
+    assert Declaration.parse(told.canonical()).canonical() == told.canonical()
+    hybrid = "attention: gated_delta, layers: {a: {}, b: {attention: multi_head}}, pattern: [a, b]"
+    message = refused(f"  design: {{{hybrid}}}\n", odd)
+    assert "model.design.position 'rotary' turns pairs of numbers" in message
+
+
+def test_a_position_is_complete_at_the_width_that_is_turned():
+    scaled = "position: {kind: rotary, scaling: yarn, original_context: 64}"
+    for mixer in ("multi_head", "latent", "gated_delta"):
+        assert declared(f"  design: {{attention: {mixer}, {scaled}}}\n").layers[0].position.options.factor == 4
+
+
 def test_the_halves_of_a_head_that_differential_turns_are_held_against_the_position():
     message = refused("  head_width: 2\n  design: {attention: differential, position: {kind: rotary}}\n")
     assert "model.design.position 'rotary' with attention 'differential' turns pairs of numbers" in message
