@@ -100,7 +100,7 @@ def _plan(job: work.Job[Pretrain] | work.Job[Finetune], there: plan.Work, crew: 
         kept = plan.kept(job.scratch)
         size = crew.size
         if kept:
-            decided = plan.shared(kept, job.launch, processes=size)
+            decided = plan.shared(kept, job.launch, processes=size, scratch=job.scratch)
         else:
             decided = plan.decide(job.section, job.launch, there, processes=size)
     told = crew.told((job.identity, decided))

@@ -161,8 +161,13 @@ def kept(scratch: Path) -> Plan | None:
     return Plan(**{**told, "validations": tuple(told["validations"]), "cuts": cuts})
 
 
-def shared(plan: Plan, launch: Launch, *, processes: int) -> Plan:
-    """`plan`, begun by any number of processes, gone on with by so many."""
+def shared(plan: Plan, launch: Launch, *, processes: int, scratch: Path) -> Plan:
+    """`plan`, begun by any number of processes, gone on with by so many; a Refusal where its device is not here."""
+    if plan.device not in (here := machine.devices()):
+        raise Refusal(
+            f"this training began on {plan.device}, and this machine has {', '.join(here)}: go on with it where it "
+            f"began, or remove {scratch} to begin anew"
+        )
     sharded = _sharded(launch, processes, plan.portions)
     plan = plan if plan.sharded == sharded else replace(plan, sharded=sharded, compiled=plan.compiled and not sharded)
     return plan if plan.processes == processes else replace(plan, processes=processes, threads=_threads(processes))

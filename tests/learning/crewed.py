@@ -55,7 +55,9 @@ def training(scratch: Path, steps: int, model: Any, crew: Crew, save_seconds: fl
     plan = kept(scratch) if crew.first else None
     again = Launch.model_validate(launch)
     plan = crew.told(
-        shared(plan, again, processes=crew.size) if plan else small.plan(told, processes=crew.size, **launch)
+        shared(plan, again, processes=crew.size, scratch=scratch)
+        if plan
+        else small.plan(told, processes=crew.size, **launch)
     )
     plan = replace(plan, precision=precision)
     return small.training(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,17 @@ def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -
     assert machine.device("auto") == "cpu"
     with pytest.raises(Refusal, match="launch.device 'cuda' is not on this machine, which has cpu"):
         machine.device("cuda")
+
+
+def test_what_began_on_a_device_that_is_not_here_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = plan.decide(small.section(), Launch(device="cpu"), WORK)
+    assert plan.shared(began, Launch(), processes=1, scratch=tmp_path) == began
+    monkeypatch.setattr(machine, "devices", lambda: ("cpu",))
+    away = replace(began, device="cuda")
+    with pytest.raises(Refusal, match=f"began on cuda, and this machine has cpu: .* remove {tmp_path} to begin anew"):
+        plan.shared(away, Launch(device="cpu"), processes=1, scratch=tmp_path)
 
 
 def test_what_is_recorded_names_no_machine() -> None:
