@@ -14,6 +14,7 @@ from typing import Any
 from lmmodel.architecture.declaration import Declaration
 from lmmodel.architecture.resolve import resolve
 from lmmodel.inference.settings import Evaluate
+from lmmodel.learning.families import METHOD
 from lmmodel.learning.settings import Finetune, Launch, Pretrain
 from lmmodel.params.document import Document
 from lmmodel.params.document import read as read_document
@@ -84,7 +85,9 @@ def check(document: Document) -> Parameters:
     sections = {stage: settle(settings, document, (stage,)) for stage, settings in SECTIONS.items()}
     launch = settle(Launch, document, ("launch",))
     declaration = resolve(document, vocab_size=sections["tokenizer"].vocab_size)  # type: ignore[attr-defined]
-    for stage in ("pretrain", "finetune"):
+    method = sections["finetune"].method  # type: ignore[attr-defined]
+    trained = ("pretrain",) if METHOD.declares(method.kind, "skips", method.file) else ("pretrain", "finetune")
+    for stage in trained:
         _whole_sequences(document, stage, sections[stage], declaration.context)
     return Parameters(document, seed, declaration, sections, launch)
 

@@ -41,6 +41,13 @@ def test_design_takes_one_that_finds_something_or_need_not_look(method: Any) -> 
     design.teachable(parameters.check(changed(finetune={"method": method})))
 
 
+def test_a_fine_tuning_that_is_skipped_has_no_batches_that_could_fit() -> None:
+    odd = {"batch_tokens": 2000}
+    with pytest.raises(Refusal, match=r"finetune\.batch_tokens 2,000 is not a whole number of sequences"):
+        parameters.check(changed(finetune=odd))
+    parameters.check(changed(finetune={**odd, "method": "none"}))
+
+
 @pytest.mark.parametrize(
     ("finetune", "launch", "said"),
     [
