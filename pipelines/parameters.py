@@ -19,7 +19,7 @@ from lmmodel.learning.settings import Finetune, Launch, Pretrain
 from lmmodel.params.document import Document
 from lmmodel.params.document import read as read_document
 from lmmodel.params.refusal import suggestion
-from lmmodel.params.settings import Natural, Settings, settle
+from lmmodel.params.settings import Seed, Settings, settle
 from lmmodel.text.settings import Corpus, Dialogues, Shards, Tokenizer
 
 PARAMS = Path("params.yaml")
@@ -42,7 +42,7 @@ _KEYS = ("seed", "model", *SECTIONS, "launch")
 
 
 class _Seed(Settings):
-    seed: Natural
+    seed: Seed
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "required": list(_KEYS),
-        "properties": {"seed": {"type": "integer", "minimum": 0}, "model": model_schema(), **sections},
+        "properties": {"seed": _Seed.model_json_schema()["properties"]["seed"], "model": model_schema(), **sections},
         "$defs": definitions,
     }
 

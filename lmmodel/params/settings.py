@@ -64,6 +64,8 @@ Count = Annotated[int, Field(ge=1), BeforeValidator(_integral)]
 """A whole number from 1 on; 8.0 and 1e6 are whole."""
 Natural = Annotated[int, Field(ge=0), BeforeValidator(_integral)]
 """A whole number from 0 on."""
+Seed = Annotated[int, Field(ge=0, le=2**64 - 1), BeforeValidator(_integral)]
+"""What torch's generators take: 64 bits."""
 Real = Annotated[float, BeforeValidator(_real)]
 """A finite number."""
 Positive = Annotated[float, Field(gt=0), BeforeValidator(_real)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import torch
 
 from lmmodel.params.document import parse
 from lmmodel.params.refusal import Refusal
@@ -33,6 +34,11 @@ def test_the_default_file_holds_together():
     assert told.declaration.width == 128
     assert list(told.sections) == list(parameters.SECTIONS)
     assert told.flat["model.layers.0.attention.kind"] == "multi_head"
+
+
+def test_the_last_seed_that_torch_takes_is_taken():
+    told = parameters.check(parse(TEXT.replace("seed: 1 ", f"seed: {2**64 - 1} "), name="params.yaml"))
+    assert torch.Generator().manual_seed(told.seed).initial_seed() == 2**64 - 1
 
 
 def test_only_stages_that_draw_have_the_seed():
@@ -62,6 +68,8 @@ def test_only_stages_that_draw_have_the_seed():
         ("dialogues_choice", "dialogues_chioce", "evaluate.tasks.1 'dialogues_chioce' is neither a task of this"),
         ("device: auto", "device: tpu", "launch.device 'tpu' is not one of auto, cpu, cuda, mps"),
         ("seed: 1 ", "seed: one ", "seed 'one' is text, and a whole number is needed"),
+        ("seed: 1 ", f"seed: {2**64} ", f"seed {2**64} should be at most 1.84467e+19"),
+        ("seed: 1 ", "seed: -1 ", "seed -1 should be at least 0"),
         ("tied: true", "tied: yes", "model.design.embedding.tied 'yes' is a word in YAML 1.2, not a truth value"),
         ("kind: python_docs", "kind: pythn_docs", "corpus.source.kind 'pythn_docs' is not one of files, huggingface"),
         ("kind: warmup_stable_decay", "kind: experiments/x.py", "pretrain.schedule.kind 'experiments/x.py' is a file"),
