@@ -7,6 +7,7 @@ edits and reverts in a terminal and in Dagster are told apart by content, never 
 import os
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,39 @@ RETRIES, PAUSE_SECONDS = 2, 10  # of a stage that the machine ended; one that fa
 
 def load(root: str | os.PathLike[str], translator: Translator | None = None) -> list[dg.AssetsDefinition]:
     """Every stage of the DVC project at `root`. Reads dvc's files and hashes what they name; runs nothing."""
-    with graph.opened(root) as project:
+    with declared(root) as project:
         catalogue = Catalogue(project.stages, translator or Translator())
         return [_define(project, catalogue, stage) for stage in catalogue.stages.values()]
+
+
+@contextmanager
+def declared(root: str | os.PathLike[str]) -> Iterator[Project]:
+    """The DVC project at `root` as definitions are made of it; an UnreadableError where its stages cannot be read.
+
+    A dvc that pushes or commits much holds its lock for longer than Dagster waits for definitions. All that time but a
+    moment, in which it rewrites its dvc.lock in place, its files can be read; only who met that moment waits to the end.
+    """
+    with ExitStack() as stack:
+        try:
+            project = stack.enter_context(graph.legible(root, patient=False))
+        except graph.BusyError:
+            try:
+                project = stack.enter_context(_as_it_lies(root))
+            except graph.UnreadableError:
+                project = stack.enter_context(graph.legible(root))
+        yield project
+
+
+@contextmanager
+def _as_it_lies(root: str | os.PathLike[str]) -> Iterator[Project]:
+    from dvc.exceptions import DvcException
+
+    with graph.opened(root) as project:
+        try:
+            _ = project.stages
+        except DvcException as error:
+            raise graph.UnreadableError(error) from error
+        yield project
 
 
 def in_parallel(name: str = "everything") -> Any:

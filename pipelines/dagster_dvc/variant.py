@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from pipelines.dagster_dvc import graph, report, runner
+from pipelines.dagster_dvc import assets, graph, report, runner
 from pipelines.dagster_dvc.translator import Translator
 
 
@@ -22,7 +22,7 @@ class Variant(dg.Config):
 
 def job(root: str | os.PathLike[str], translator: Translator | None = None, *, name: str = "variant") -> Any:
     """A job that is told `Variant` in the launchpad. It takes its turn in the pool of the stages that have one."""
-    with graph.opened(root) as project:
+    with assets.declared(root) as project:
         pools = [pool for stage in project.stages if (pool := (translator or Translator()).pool(stage))]
 
     @dg.op(name=f"{name}_experiment", pool=next(iter(pools), None), out=dg.Out(str))
