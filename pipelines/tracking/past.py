@@ -20,7 +20,7 @@ def rows(query: str, *values: str, root: Path | None = None) -> list[tuple[Any, 
     if not database(root).is_file():
         return []
     try:
-        with closing(sqlite3.connect(f"file:{database(root)}?mode=ro", uri=True, timeout=1)) as connection:
+        with closing(sqlite3.connect(f"{database(root).as_uri()}?mode=ro", uri=True, timeout=1)) as connection:
             return connection.execute(query, values).fetchall()
     except sqlite3.Error:
         return []

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines import parameters, standing, tracking
 from pipelines.pages import report
-from pipelines.tracking import links
+from pipelines.tracking import links, past
 from pipelines.tracking.delivery import deliver_abandoned
 from pipelines.tracking.notes import place
 from pipelines.tracking.onlooking import identity
@@ -30,6 +30,13 @@ def test_each_experiment_of_the_projects_own_database_has_its_number(
     assert links.candidates() == "http://127.0.0.1:5000"
     Store()
     assert links.candidates() == f"http://127.0.0.1:5000/#/experiments/2/{TABLE}"
+
+
+def test_the_database_is_found_wherever_the_project_lies(tmp_path: Path, empty_database: Path) -> None:
+    root = tmp_path / "what? #1 of 100%"
+    root.mkdir()
+    with_database(root, empty_database)
+    assert past.rows("SELECT name FROM experiments", root=root) == [("Default",)]
 
 
 def test_a_run_is_that_of_the_experiment(finished: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
