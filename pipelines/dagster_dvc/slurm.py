@@ -26,8 +26,20 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 JOB = "slurm/job"
 """The tag of a run that holds the number of its job."""
 
-LIVING = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "STAGE_OUT", "RESIZING"}
-"""What squeue says of a job that has yet to end."""
+WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
+"""What squeue says of a job that has no process: it is queued, or queued once more, held or not."""
+
+LIVING = WAITING | {
+    "COMPLETING",
+    "CONFIGURING",
+    "RESIZING",
+    "RUNNING",
+    "SIGNALING",
+    "STAGE_OUT",
+    "STOPPED",
+    "SUSPENDED",
+}
+"""What squeue says of a job that has yet to end (its manual, section JOB STATE CODES)."""
 
 PATIENCE_SECONDS = 60
 
@@ -95,7 +107,7 @@ class SlurmRunLauncher(RunLauncher, ConfigurableClass):
             return False
         self._instance.report_run_canceling(run)
         _said("scancel", job)
-        if state == "PENDING":
+        if state in WAITING:
             self._instance.report_run_canceled(run)
         return True
 

@@ -75,8 +75,9 @@ def test_a_job_that_is_over_is_told_from_one_that_nobody_can_ask_about(
     alive = str(os.getpid())
     assert launcher.supports_check_run_worker_health
     assert launcher.check_run_worker_health(run_of(alive)).status == WorkerStatus.RUNNING
-    (cluster / "squeue.state").write_text("PENDING\n")
-    assert launcher.check_run_worker_health(run_of(alive)).status == WorkerStatus.RUNNING
+    for living in ("PENDING", "REQUEUED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT", "SIGNALING", "STAGE_OUT"):
+        (cluster / "squeue.state").write_text(f"{living}\n")
+        assert launcher.check_run_worker_health(run_of(alive)).status == WorkerStatus.RUNNING
     for over in ("TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"):
         (cluster / "squeue.state").write_text(f"{over}\n")
         health = launcher.check_run_worker_health(run_of(alive))
@@ -87,10 +88,9 @@ def test_a_job_that_is_over_is_told_from_one_that_nobody_can_ask_about(
     assert launcher.check_run_worker_health(run_of(alive)).status == WorkerStatus.UNKNOWN
 
 
-def test_a_job_that_never_began_is_canceled_here(
-    cluster: Path, launcher: SlurmRunLauncher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (cluster / "squeue.state").write_text("PENDING\n")
+@pytest.mark.parametrize("state", ["PENDING", "REQUEUE_HOLD"])
+def test_a_job_that_never_began_is_canceled_here(cluster: Path, launcher: SlurmRunLauncher, state: str) -> None:
+    (cluster / "squeue.state").write_text(f"{state}\n")
     (cluster / "scancel").write_text('#!/bin/bash\necho "$@" >> "$0.said"\n')
     with dg.DagsterInstance.ephemeral() as instance:
         launcher.register_instance(instance)
