@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lmmodel.params.kinds import Family, choice
 from lmmodel.params.settings import Count, Fraction, Settings, exactly_one
 from lmmodel.text.mixture import sources
+from lmmodel.text.specials import fits
 
 SOURCE = Family("lmmodel.text.source", "documents")
 """Where documents come from."""
@@ -44,6 +45,12 @@ class Tokenizer(Settings):
     algorithm: Literal["bpe", "unigram", "char", "byte"] = "bpe"
     vocab_size: Count = 4096
     train_bytes: Count = 50_000_000
+
+    @field_validator("vocab_size")
+    @classmethod
+    def _goes_with_the_algorithm(cls, vocab_size: int, told: ValidationInfo) -> int:
+        fits(told.data.get("algorithm", ""), vocab_size)
+        return vocab_size
 
 
 class Shards(Settings):

@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from lmmodel import folder as folders
 from lmmodel.params.refusal import Refusal
 from lmmodel.text import pieces
+from lmmodel.text.specials import BYTES, SPECIALS, fits
 
-SPECIALS = ("<|begin|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>")
 MODEL, DESCRIPTION = "tokenizer.model", "tokenizer.json"
 
-_BYTES = 256
 _STRETCH_LETTERS = 8192  # sentencepiece's byte pairs slow down threefold on a megabyte in one piece
 
 Ids = NDArray[np.int32]
@@ -106,21 +105,19 @@ def train(sentences: Iterable[str], *, algorithm: str, vocab_size: int) -> Token
     if algorithm != "byte":
         model = pieces.learn(sentences, algorithm=algorithm, vocab_size=vocab_size, specials=SPECIALS)
         return Tokenizer(_Pieces(model), algorithm)
-    codec = _Bytes()
-    if len(codec.words) != vocab_size:
-        raise Refusal(
-            f"tokenizer.vocab_size: {vocab_size:,} does not go with algorithm byte, "
-            f"which has {_BYTES} bytes and {len(SPECIALS)} special tokens: write {len(codec.words)}"
-        )
-    return Tokenizer(codec, algorithm)
+    try:
+        fits(algorithm, vocab_size)
+    except ValueError as error:
+        raise Refusal(f"tokenizer.vocab_size: {error}") from None
+    return Tokenizer(_Bytes(), algorithm)
 
 
 class _Bytes:
     """An id is a byte; behind them the special tokens."""
 
     def __init__(self) -> None:
-        self.words = [bytes([value]) for value in range(_BYTES)] + [b""] * len(SPECIALS)
-        self.specials = tuple(range(_BYTES, _BYTES + len(SPECIALS)))
+        self.words = [bytes([value]) for value in range(BYTES)] + [b""] * len(SPECIALS)
+        self.specials = tuple(range(BYTES, BYTES + len(SPECIALS)))
 
     def encode(self, texts: Sequence[str], workers: int) -> list[Ids]:
         return [np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int32) for text in texts]

@@ -81,6 +81,13 @@ def test_a_mistake_is_told_with_its_line_and_the_choices(old, new, message):
     assert len(told.splitlines()) <= 2
 
 
+def test_a_vocabulary_of_bytes_has_one_size():
+    wanted = "4,096 does not go with algorithm byte, which has 256 bytes and 5 special tokens: write 261"
+    place = f"params.yaml:{line_of('vocab_size')}: tokenizer.vocab_size"
+    assert refused("algorithm: bpe", "algorithm: byte") == f"{place} {wanted}"
+    parameters.check(parse(TEXT.replace("algorithm: bpe", "algorithm: byte").replace("size: 4096", "size: 261")))
+
+
 def test_a_duplicate_key_is_refused():
     assert refused("  depth: 6", "  depth: 6\n  depth: 7").startswith("params.yaml:13: key 'depth' is written twice")
 
