@@ -22,7 +22,9 @@ from lmmodel.architecture.model import Model, build
 from lmmodel.architecture.roles import roles
 
 PARTS = ("embedding", "attention", "feed_forward", "norm", "block", "head", "ahead")
-"""Where parameters and FLOPs go. block: what it holds beside its parts; ahead: predictions beyond the next token."""
+"""Where parameters and FLOPs go. block: what it holds beside its parts and norms, and what it calls otherwise (a norm's
+name ends so); ahead: predictions beyond the next token.
+"""
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,10 @@ def part_of(name: str) -> str:
     """The part that a parameter or module of a model belongs to, by its name."""
     words = name.split(".")
     if words[0] == "layers":
-        if len(words) > 2 and words[2] in ("attention", "feed_forward"):
-            return words[2]
-        return "norm" if len(words) > 3 or (len(words) == 3 and words[2].endswith("norm")) else "block"
+        inner = words[2] if len(words) > 2 else ""
+        if inner in ("attention", "feed_forward"):
+            return inner
+        return "norm" if inner.endswith("norm") else "block"
     first = {
         "embedding": "embedding",
         "ngrams": "embedding",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lmmodel.architecture.compare import Broken, raised_in
+from lmmodel.architecture.count import part_of
 from lmmodel.architecture.model import Model
 
 
@@ -78,9 +79,8 @@ def describe(model: Model, name: str | None) -> str:
         return whole.get(words[0], words[0].replace("_", " "))
     layer = declaration.layers[int(words[1])] if words[0] == "layers" else declaration.layers[-1]
     place = declaration.names[int(words[1])] if words[0] == "layers" else f"what predicts {int(words[1]) + 2} tokens on"
-    part = words[2] if len(words) > 2 else "block"
-    if part not in ("attention", "feed_forward", "block"):
-        part = "norm"
-    inner = f" ({'.'.join(words[3:])})" if len(words) > 3 else ""
+    part = part_of(".".join(["layers", *words[1:]]))
+    within = words[2:] if part == "block" else words[3:]
+    inner = f" ({'.'.join(within)})" if within else ""
     with_position = f" with position {layer.position.kind}" if part == "attention" and not inner else ""
     return f"{part} {getattr(layer, part).kind}{with_position} in {place}{inner}"

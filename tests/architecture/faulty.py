@@ -49,6 +49,25 @@ NORM_OVER_THE_BATCH = """
         def forward(self, x):
             return x / x.square().mean(dim=(0, -1), keepdim=True).sqrt() * self.weight
 """
+RENAMING_BLOCK = dedent("""
+    from torch import nn
+    from lmmodel.params.settings import Settings
+
+    class Options(Settings):
+        pass
+
+    class Block(nn.Module):
+        ends_normed = False
+
+        def __init__(self, options, sizes, *, attention, feed_forward, norm):
+            super().__init__()
+            self.mixer, self.thought = attention, feed_forward
+            self.first_norm, self.second_norm = norm(sizes), norm(sizes)
+
+        def forward(self, x_BTD, span):
+            x_BTD = x_BTD + self.mixer(self.first_norm(x_BTD), span)
+            return x_BTD + self.thought(self.second_norm(x_BTD), span)
+""")
 NOISE = """
     def mix(self, q, k, v, span):
         return attend(q, *span.extend(self, k, v), span) + 0.01 * torch.randn_like(q)

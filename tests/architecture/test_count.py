@@ -9,9 +9,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lmmodel.architecture import count
+from lmmodel.architecture.finding import describe
 from lmmodel.architecture.model import build
 from lmmodel.architecture.resolve import published
 from lmmodel.architecture.roles import roles
+from tests.architecture.faulty import RENAMING_BLOCK
 from tests.architecture.properties import declared
 
 DESIGNS = {
@@ -109,6 +111,22 @@ def test_without_computing_anything_the_counts_are_the_same(design, monkeypatch)
     computed = count.measure(declaration)
     monkeypatch.setattr(count, "_REALLY_RUN", 0)
     assert count.measure(declaration) == computed
+
+
+def test_what_a_block_of_ones_own_calls_otherwise_is_the_block_s_in_parameters_and_flops_alike(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "mine.py").write_text(RENAMING_BLOCK)
+    size = "width: 32, depth: 2, heads: 4, context: 64"
+    parts = count.measure(declared("{block: experiments/mine.py}", size)).parts
+    plain = count.measure(declared("{}", size)).parts
+    assert parts["block"].parameters == plain["attention"].parameters + plain["feed_forward"].parameters
+    assert parts["block"].flops_per_token == plain["attention"].flops_per_token + plain["feed_forward"].flops_per_token
+    assert parts["norm"] == plain["norm"]
+    assert parts.keys() == plain.keys() - {"attention", "feed_forward"} | {"block"}
+    whole = build(declared("{block: experiments/mine.py}", size), seed=1)
+    assert describe(whole, "layers.1.mixer.query") == "block experiments/mine.py in layer (mixer.query)"
+    assert describe(whole, "layers.1.first_norm") == "norm rms in layer"
 
 
 def test_memory_for_training_follows_the_optimizer():
