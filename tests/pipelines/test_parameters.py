@@ -85,7 +85,9 @@ def test_a_vocabulary_of_bytes_has_one_size():
     wanted = "4,096 does not go with algorithm byte, which has 256 bytes and 5 special tokens: write 261"
     place = f"params.yaml:{line_of('vocab_size')}: tokenizer.vocab_size"
     assert refused("algorithm: bpe", "algorithm: byte") == f"{place} {wanted}"
-    parameters.check(parse(TEXT.replace("algorithm: bpe", "algorithm: byte").replace("size: 4096", "size: 261")))
+    parameters.check(
+        parse(TEXT.replace("algorithm: bpe", "algorithm: byte").replace("size: 4096", "size: 261"), name="params.yaml")
+    )
 
 
 def test_a_duplicate_key_is_refused():
