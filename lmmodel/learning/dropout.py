@@ -14,17 +14,23 @@ import torch
 from torch import Tensor, nn
 
 from lmmodel.architecture.model import Model
+from lmmodel.params.refusal import Refusal
+
+_THINNED = ("attention", "feed_forward")
 
 
 class Dropout:
     """Leaves out `share` of the numbers of `model`'s parts, and raises the others to the same sum; none: none.
 
+    Refused where a layer has no part by a name that is known here: it would leave out nothing there, and not say so.
     What is left out follows from torch's generator on the device, which a training seeds anew for every step.
     """
 
     def __init__(self, model: Model, share: float | None) -> None:
         self.model, self.share = model, share
         self._kept: Tensor | None = None
+        if share is not None:
+            _refuse_without_parts(model, share)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -62,5 +68,16 @@ class Dropout:
 def _parts(model: Model) -> list[nn.Module]:
     """Those that there are: a block of one's own may call its parts otherwise, or have one alone."""
     blocks = [*model.layers, *model.ahead]
-    parts = [getattr(block, name, None) for block in blocks for name in ("attention", "feed_forward")]
+    parts = [getattr(block, name, None) for block in blocks for name in _THINNED]
     return [part for part in (model.ngrams, *parts) if part is not None]
+
+
+def _refuse_without_parts(model: Model, share: float) -> None:
+    for layer, block in zip(model.declaration.layers, model.layers, strict=True):
+        if not any(hasattr(block, name) for name in _THINNED):
+            raise Refusal(
+                f"dropout {share:g} is of what a layer's attention and feed_forward add, and block "
+                f"'{layer.block.kind}' holds nothing by these names: name its parts so, or leave dropout out"
+            )
+    if not _parts(model):
+        raise Refusal(f"dropout {share:g} is of what a layer's attention and feed_forward add, and no layer has either")

@@ -13,6 +13,8 @@ from lmmodel.learning.loss import Objective
 from lmmodel.learning.parts import on_device
 from lmmodel.learning.reports import Stepped, Validated
 from lmmodel.learning.training import Training
+from lmmodel.params.refusal import Refusal
+from tests.architecture.faulty import RENAMING_BLOCK
 from tests.learning import small
 
 SHARE = 0.3
@@ -126,6 +128,18 @@ def test_one_compiled_step_serves_learning_and_validation(tmp_path: Path) -> Non
     assert training.plan.compiled
     assert counters["stats"]["unique_graphs"] == 1
     assert same(learnt, weights(small.training(tmp_path / "again", told=told, plan=plan)))
+
+
+def test_a_share_of_parts_that_no_layer_has_by_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "mine.py").write_text(RENAMING_BLOCK)
+    own = small.model(block="experiments/mine.py", embedding={"ngrams": [30]})
+    with pytest.raises(Refusal, match=r"dropout 0.3 is .* block 'experiments/mine.py' holds nothing by these names"):
+        Dropout(own, SHARE)
+    Dropout(own, None)
+    with pytest.raises(Refusal, match="no layer has either"):
+        Dropout(small.model(attention="none", feed_forward="none"), SHARE)
 
 
 @pytest.mark.parametrize("share", [0, 1, 1.5, -0.1])
