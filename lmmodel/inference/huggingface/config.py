@@ -77,6 +77,27 @@ class Config:
             raise self.refuse(key, "should be a whole number from 1 on")
         return value
 
+    def natural(self, key: str) -> int:
+        """A whole number from 0 on."""
+        value = self.take(key)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise self.refuse(key, "should be a whole number from 0 on")
+        return value
+
+    def naturals(self, key: str) -> list[int]:
+        """A list of whole numbers, empty for null."""
+        value = [] if self.take(key) is None else self.take(key)
+        if not isinstance(value, list) or any(isinstance(one, bool) or not isinstance(one, int) for one in value):
+            raise self.refuse(key, "should be a list of whole numbers")
+        return value
+
+    def positive(self, key: str) -> float:
+        """A finite number above 0."""
+        value = self.number(key)
+        if value <= 0:
+            raise self.refuse(key, "should be a number above 0")
+        return value
+
     def number(self, key: str) -> float:
         """A finite number."""
         value = self.take(key)

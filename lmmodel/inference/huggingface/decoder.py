@@ -99,14 +99,14 @@ def layer_types(config: Config, depth: int, *, otherwise: list[str]) -> list[str
 
 def windows(config: Config, depth: int) -> list[int | None]:
     """The window of each layer, None where it sees all: as Qwen tells it, from which layer on or layer by layer."""
-    first = config.take("max_window_layers")
+    config.free("max_window_layers")  # without effect where no window is in use
     window = config.take("sliding_window")
     if not config.flag("use_sliding_window") or window is None:
         types = layer_types(config, depth, otherwise=[_FULL] * depth)
         if _SLIDING in types:
             raise config.refuse("layer_types", f"names {_SLIDING}, and no window is in use")
         return [None] * depth
-    window = config.count("sliding_window")
+    window, first = config.count("sliding_window"), config.natural("max_window_layers")
     otherwise = [_SLIDING if number >= first else _FULL for number in range(depth)]
     return [window if kind == _SLIDING else None for kind in layer_types(config, depth, otherwise=otherwise)]
 

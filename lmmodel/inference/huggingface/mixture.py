@@ -44,7 +44,7 @@ def described(seen: Seen, *, count: str) -> dict[str, Any]:
 
 def sparse(config: Config, depth: int, **options: Any) -> list[dict[str, Any]]:
     """Each layer's feed-forward part: experts, or one dense part where the file says so."""
-    every, dense = config.count("decoder_sparse_step"), config.take("mlp_only_layers") or []
+    every, dense = config.count("decoder_sparse_step"), config.naturals("mlp_only_layers")
     options |= {"normalize": config.flag("norm_topk_prob")}
     routed = experts(config, count="num_local_experts", hidden="moe_intermediate_size", **options)
     part = decoder.gated(config)

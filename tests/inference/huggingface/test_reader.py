@@ -309,6 +309,15 @@ OTHERS = [
     ("mamba2", {"use_conv_bias": False}, "use_conv_bias false"),
     ("qwen3_next", {"shared_expert_intermediate_size": 24}, "shared_expert_intermediate_size 24"),
     ("qwen3_next", {"layer_types": ["full_attention"] * 3}, "layer_types .* should name a kind for each of 4 layers"),
+    ("gemma2", {"query_pre_attn_scalar": 0}, "query_pre_attn_scalar 0 should be a number above 0"),
+    (
+        "qwen3",
+        {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": None, "layer_types": None},
+        "max_window_layers null should be a whole number from 0 on",
+    ),
+    ("qwen3_moe", {"mlp_only_layers": 1}, "mlp_only_layers 1 should be a list of whole numbers"),
+    ("qwen3_moe", {"mlp_only_layers": ["1"]}, r"mlp_only_layers \[\"1\"\] should be a list of whole numbers"),
+    ("deepseek_v3", {"first_k_dense_replace": None}, "first_k_dense_replace null should be a whole number from 0 on"),
     ("gemma2", {"layer_types": ["full_attention", "chunked_attention"]}, "names 'chunked_attention'; there are"),
 ]
 

@@ -64,7 +64,7 @@ def declare(config: Config) -> Declaration:
     config.only("scoring_func", "sigmoid")
     config.only("moe_layer_freq", 1)
     config.free(*_FREE)
-    dense = config.take("first_k_dense_replace")
+    dense = config.natural("first_k_dense_replace")
     layer = {
         "norm": decoder.norm(config),
         "position": rope.position(config, context=sizes.context),

@@ -69,7 +69,7 @@ def declared(
 
 def _scale(config: Config, head_width: int) -> float | None:
     """1 / sqrt(query_pre_attn_scalar); None where that is what attention does by itself."""
-    scalar = config.number("query_pre_attn_scalar")
+    scalar = config.positive("query_pre_attn_scalar")
     return None if scalar == head_width else scalar**-0.5
 
 
