@@ -46,7 +46,9 @@ class Counts:
     parameters_by_role: as the optimizer sees them (matrix, embedding, vector). training_flops_per_token: forward,
     further predictions and a backward pass of twice both. cache_bytes_per_token, cache_bytes: what decoding keeps in
     bfloat16, for one more token and in all at the full context. activation_bytes: what a sequence of the full context
-    keeps for its backward pass in float32, attention's scores not among them, up to the last hidden states.
+    keeps for its backward pass in float32, up to the last hidden states, on a processor and not compiled: attention's
+    scores are among them where no fused kernel of torch's takes them (alibi, relative, softcap, sinks, latent,
+    differential), which grow with the square of the context; compiled for a GPU, alibi, softcap and sinks keep none.
     """
 
     parameters: int

@@ -16,6 +16,7 @@ from lmmodel.architecture.roles import roles
 from tests.architecture.faulty import RENAMING_BLOCK
 from tests.architecture.properties import declared
 
+SIZE = "width: 32, depth: 3, heads: 4, context: {context}"
 DESIGNS = {
     "llama3": "{like: llama3}",
     "gpt2": "{like: gpt2}",
@@ -86,9 +87,9 @@ def test_the_cache_is_as_large_as_counted(design):
     assert counts.cache_bytes_per_token == sum(4 * attention.key.out_features for attention in growing)
 
 
-@pytest.mark.parametrize("design", ["llama3", "gpt2"])
+@pytest.mark.parametrize("design", ["llama3", "gpt2", "bloom", "gemma2"])
 def test_activations_are_those_that_a_real_pass_keeps(design):
-    declaration = declared(DESIGNS[design], "width: 32, depth: 3, heads: 4, context: 64")
+    declaration = declared(design, SIZE.format(context=64))
     made = build(declaration, seed=1)
     weights = {parameter.data_ptr() for parameter in made.parameters()}
     kept = {}
@@ -103,6 +104,15 @@ def test_activations_are_those_that_a_real_pass_keeps(design):
         made.trace(torch.zeros(1, 64, dtype=torch.int64))
     real = sum(size for size, _ in kept.values())
     assert count.measure(declaration).activation_bytes == pytest.approx(real, rel=0.01)
+
+
+@pytest.mark.parametrize(("design", "scores"), [("llama3", 0), ("bloom", 1), ("gemma2", 2)])
+def test_scores_are_among_the_activations_where_no_fused_kernel_takes_them(design, scores):
+    short, long = (
+        count.measure(declared(design, SIZE.format(context=context))).activation_bytes for context in (64, 128)
+    )
+    beyond = (long - 2 * short) / (3 * 4 * 4 * (128**2 - 2 * 64**2))  # in scores of four bytes, of three layers' heads
+    assert scores <= beyond < (scores + 1 if scores else 0.01)
 
 
 @pytest.mark.parametrize("design", DESIGNS)
