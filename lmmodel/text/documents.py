@@ -41,20 +41,24 @@ def clean(text: str) -> str:
 
 
 def blocks(text: str, *, limit_bytes: int | None) -> Iterator[str]:
-    """`text` cut between paragraphs into blocks of at most `limit_bytes`, a longer paragraph uncut; None: all uncut."""
+    """`text` cut between paragraphs into blocks of at most `limit_bytes`, a longer paragraph uncut; None: all uncut.
+
+    The blank lines where it is cut fall away; all else stays as it is.
+    """
     if limit_bytes is None or len(text.encode("utf-8", "replace")) <= limit_bytes:
         yield text
         return
     block: list[str] = []
     size = 0
-    for paragraph in re.split(r"(?<=\n)\s*\n", text):
-        length = len(paragraph.encode("utf-8", "replace")) + 1
+    parts = re.split(r"(?<=\n)(\s*\n)", text)
+    for paragraph, blank in zip(parts[::2], [*parts[1::2], "\n"], strict=True):
+        length = len(f"{paragraph}{blank}".encode("utf-8", "replace"))
         if block and size + length > limit_bytes:
-            yield "\n".join(block)
+            yield "".join(block[:-1])
             block, size = [], 0
-        block.append(paragraph)
+        block += [paragraph, blank]
         size += length
-    yield "\n".join(block)
+    yield "".join(block[:-1])
 
 
 def write(folder: Path, divided: Iterable[tuple[str, Document]]) -> dict[str, Any]:

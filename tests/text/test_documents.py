@@ -91,5 +91,26 @@ def test_blocks_lose_no_word(paragraphs: list[str], limit_bytes: int) -> None:
     assert all(len(block.encode()) <= limit_bytes or "\n\n" not in block.strip("\n") for block in found)
 
 
+@given(
+    st.lists(st.tuples(st.text(alphabet="ab é\n", max_size=20), st.sampled_from(["\n", "\n\n\n", " \n\t\n"]))),
+    st.integers(1, 40),
+)
+def test_blocks_keep_the_blank_lines_between_which_nothing_was_cut(
+    parts: list[tuple[str, str]], limit_bytes: int
+) -> None:
+    text = "".join(f"{paragraph}\n{blank}" for paragraph, blank in parts)
+    place = 0
+    for block in blocks(text, limit_bytes=limit_bytes):
+        found = text.index(block, place)
+        assert not text[place:found].strip()
+        place = found + len(block)
+    assert not text[place:].strip()
+
+
+def test_a_program_that_is_cut_keeps_its_blank_lines() -> None:
+    text = "def a():\n    x\n\n\ndef b():\n    y\n\n\ndef c():\n    z\n"
+    assert list(blocks(text, limit_bytes=40)) == ["def a():\n    x\n\n\ndef b():\n    y\n", "def c():\n    z\n"]
+
+
 def test_blocks_uncut_are_the_text() -> None:
     assert list(blocks("a\n\nb", limit_bytes=None)) == ["a\n\nb"]
