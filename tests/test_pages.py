@@ -42,6 +42,18 @@ def test_every_file_that_a_page_links_to_exists(page):
         assert (ROOT / page).parent.joinpath(link).exists(), f"{page} links to {link}"
 
 
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md", "docs/scale.md"])
+def test_what_a_page_installs_by_name_is_no_strangers_package(page):
+    """Of the name of this project there is nothing of ours in any index: it is installed from where it lies."""
+    told = re.findall(r"pip install ([^`\n&]*)", text(page))
+    assert not [words for words in told if re.search(r"(^|[\s'\"])lmmodel\b", words)]
+
+
+@pytest.mark.parametrize("extra", re.findall(r"'\.\[(\w+)\]'", text("docs/team.md")))
+def test_the_extras_that_a_team_installs_are_there(extra):
+    assert f"\n{extra} = [" in text("pyproject.toml")
+
+
 def test_the_model_in_the_readme_is_the_default_one():
     shown = re.search(r"^    model:\n(?:    .*\n)+", text("README.md"), re.MULTILINE)
     assert shown is not None

@@ -148,7 +148,6 @@ def test_kubernetes_knows_every_word_of_its_manifest() -> None:
         model = getattr(client, f"V1{kind}")
         models.k8s_model_from_dict(model, models.k8s_snake_case_dict(model, item))
     pod = kinds["Deployment"]["spec"]["template"]
-    assert kinds["Service"]["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
     assert kinds["Deployment"]["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     for container in pod["spec"]["containers"]:
         volumes = {volume["name"] for volume in pod["spec"]["volumes"]}
@@ -161,8 +160,21 @@ def test_kubernetes_knows_every_word_of_its_manifest() -> None:
     )
     configuration = next(one for one in pod["spec"]["volumes"] if "configMap" in one)
     assert launcher["instance_config_map"] == configuration["configMap"]["name"]
+
+
+def test_nobody_in_the_cluster_reaches_dagsters_page_or_code_server() -> None:
+    kinds = {item["kind"]: item for item in parsed("deploy/dagster-kubernetes.yaml")}
+    assert not kinds.keys() & {"Service", "Ingress"}
+    pod = kinds["Deployment"]["spec"]["template"]["spec"]
+    assert not pod.get("hostNetwork")
+    commands = {one["name"]: one["command"] for one in pod["containers"]}
+    listening = {name: words[words.index("-h") + 1] for name, words in commands.items() if "-h" in words}
+    assert listening == {"code": "127.0.0.1", "page": "127.0.0.1"}
     (entry,) = parsed("deploy/workspace.yaml")[0]["load_from"]
-    assert entry["grpc_server"]["host"] == kinds["Service"]["metadata"]["name"]
+    (alias,) = pod["hostAliases"]  # by which those in the pod find the code server
+    assert (alias["ip"], alias["hostnames"]) == ("127.0.0.1", [entry["grpc_server"]["host"]])
+    assert str(entry["grpc_server"]["port"]) in commands["code"]
+    assert f"kubectl port-forward deployment/{kinds['Deployment']['metadata']['name']} 3000" in PAGE
 
 
 def test_kubernetes_starts_a_job_for_a_run(

@@ -42,8 +42,8 @@ def load(root: str | os.PathLike[str], translator: Translator | None = None) -> 
 def declared(root: str | os.PathLike[str]) -> Iterator[Project]:
     """The DVC project at `root` as definitions are made of it; an UnreadableError where its stages cannot be read.
 
-    A dvc that pushes or commits much holds its lock for longer than Dagster waits for definitions. Its files can be read
-    all that time but a moment, in which it rewrites its dvc.lock in place: only who met that one waits to the end.
+    A dvc that pushes or commits much holds its lock for longer than Dagster waits for definitions. Its files can be
+    read all that time but a moment, in which it rewrites its dvc.lock in place: who met that one waits to the end.
     """
     with ExitStack() as stack:
         try:
