@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,17 +29,20 @@ def train(
     data: dict[str, str],
     prompt: list[int],
     finish: Callable[[Model], None] = lambda model: None,
+    flops_per_token: float | None = None,
 ) -> None:
     """Train `model` as the job's section says, and hand in the checkpoint, the curve and the numbers.
 
     tokenizer: its folder. data: digests of what was learnt from, by name. prompt: tokens that samples go on from.
-    finish: makes the trained model what is kept.
+    finish: makes the trained model what is kept. flops_per_token: where training is not of every weight.
     """
     from lmmodel.learning.training import Training
     from lmmodel.text.tokenizer import Tokenizer
 
     words = Tokenizer.load(tokenizer)
     there = plan.Work.of(model.declaration, tokens_per_epoch=batches.tokens_per_epoch)
+    if flops_per_token is not None:
+        there = replace(there, flops_per_token=flops_per_token)
     with told_with(job.stage), _crew(job) as crew:
         decided = _plan(job, there, crew)
         if decided is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import torch
 from torch import nn
 
 import lmmodel
+from lmmodel.architecture.kernels import Flops
+from lmmodel.architecture.model import Model
 from lmmodel.architecture.roles import roles
 from lmmodel.learning import checkpoint, saving
+from lmmodel.learning.loss import Batch, Objective
 from lmmodel.learning.method.lora import LowRank, Method, Options
 from lmmodel.learning.settings import Finetune, Launch
 from lmmodel.params.refusal import Refusal
@@ -148,6 +152,16 @@ def test_nothing_to_add_to_is_refused(options: dict[str, Any], says: str) -> Non
         Method(Options(**options)).prepare(small.model(), seed=1)
 
 
+def spent(model: Model, **options: Any) -> float:
+    """Floating-point operations of a token's way through `model` and back, counted one by one."""
+    taught, context = copy.deepcopy(model), model.declaration.context
+    Method(Options(**options)).prepare(taught, seed=1)
+    tokens_BT = torch.zeros(1, context, dtype=torch.int64)
+    with Flops() as counted:
+        Objective(taught)(Batch(tokens_BT, tokens_BT, None, torch.ones(1, context))).total.backward()
+    return counted.total / context
+
+
 def test_the_stage_leaves_a_checkpoint_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LMMODEL_TRACKING", "off")
@@ -167,7 +181,7 @@ def test_the_stage_leaves_a_checkpoint_like_any_other(tmp_path: Path, monkeypatc
     section = Finetune.model_validate(
         {
             "method": {"kind": "lora", "rank": 2, "parts": ["attention"]},
-            "budget": {"epochs": 3},
+            "budget": {"flops": 5.5 * 128 * (each := spent(pretrained, rank=2, parts=("attention",)))},
             "batch_tokens": 128,
             "precision": "float32",
             "validate": {"times": 1, "tokens": 64},
@@ -184,4 +198,6 @@ def test_the_stage_leaves_a_checkpoint_like_any_other(tmp_path: Path, monkeypatc
     tuned, _ = lmmodel.load(tmp_path / "output")
     changed = {n for n, value in tuned.named_parameters() if not torch.equal(value, pretrained.get_parameter(n))}
     assert changed == {n for n, _ in pretrained.named_parameters() if ".attention." in n and n.endswith("weight")}
-    assert json.loads((tmp_path / "metrics.json").read_text())["steps"] > 0
+    numbers = json.loads((tmp_path / "metrics.json").read_text())
+    assert finetune.flops_per_token(Finetune(), pretrained.declaration) is None
+    assert (numbers["steps"], numbers["tokens"], numbers["flops"]) == (5, 5 * 128, 5 * 128 * each)
