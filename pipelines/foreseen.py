@@ -50,7 +50,7 @@ def foreseen(given: Parameters, plan: Plan) -> Foreseen:
     def find() -> dict[str, Any]:
         return {"steps": _steps(given, "pretrain", plan.precision), "flops": _flops(given.declaration)}
 
-    told = {"optimizer": given.section("pretrain")["optimizer"], "precision": plan.precision}
+    told = {**_held(given, "pretrain"), "precision": plan.precision}
     data = _remembered(given, told, find)
     flops = {part: tuple(line) for part, line in data["flops"].items()}
     return Foreseen(_outlook(data["steps"]), plan.precision, flops)
@@ -65,9 +65,15 @@ def taught(given: Parameters, device: str) -> Foreseen | None:
     if any(METHOD.declares(method.kind, name, method.file) for name in ("skips", "learns_all")):
         return None
     precision = machine.precision(section.precision, device)
-    told = {"optimizer": section.optimizer.dump(), "method": method.dump(), "precision": precision}
+    told = {**_held(given, "finetune"), "method": method.dump(), "precision": precision}
     data = _remembered(given, told, lambda: {"steps": _steps(given, "finetune", precision)})
     return Foreseen(_outlook(data["steps"]), precision, {})
+
+
+def _held(given: Parameters, stage: str) -> dict[str, Any]:
+    """What of a section decides how much a step holds."""
+    section = given.section(stage)
+    return {key: section[key] for key in ("optimizer", "ema", "early_stopping", "dropout")}
 
 
 def _remembered(given: Parameters, told: dict[str, Any], find: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -23,7 +23,9 @@ from lmmodel.architecture.kernels import Watching, flops
 from lmmodel.architecture.model import Model
 from lmmodel.architecture.roles import roles
 from lmmodel.learning.blame import tensors
+from lmmodel.learning.dropout import Dropout
 from lmmodel.learning.families import METHOD
+from lmmodel.learning.judged import Judged
 from lmmodel.learning.loss import Batch, Objective
 from lmmodel.learning.settings import Finetune, Pretrain
 from lmmodel.learning.uncompiled import without_compiler
@@ -58,6 +60,7 @@ class Rehearsal:
     """A step whose last part, of `sequences` rows, comes on top of gradients that are there already.
 
     learning: numbers that are updated. weights_bytes: masters too, where those that are computed with are others.
+    optimizer_bytes: what is remembered of all steps before; an average of the weights, and the best of them, too.
     activation_bytes: what a part's backward pass finds; checkpointed_bytes: the same where a layer's input alone is
     kept, and one layer computed again. part_peak_bytes, update_peak_bytes: of all tensors alive at once, weights and
     optimizer among them. part, update: the work of one part, and of what comes once a step.
@@ -150,9 +153,13 @@ class _Step:
             clip=section.clip,
             dtype=self.weights.dtype,
         )
+        ema, stopping = section.ema, section.early_stopping
+        self.judged = Judged(self.model, self.weights, self.update, ema=ema, early_stopping=stopping)
+        self.dropout = Dropout(self.model, section.dropout)
         self.objective = Objective(self.model)
         self._part(1, tokens=2)
         self._finish()
+        self.judged.note([{"validation_loss_nats": 0.0}])
 
     def whole(self, sequences: int) -> Rehearsal:
         """A later step: a part of hardly any tokens, so that there are gradients, and one of `sequences`."""
@@ -185,7 +192,8 @@ class _Step:
         before = self.watch.live
         tokens_BT = torch.zeros(sequences, tokens, dtype=torch.int64)
         weights_BT = torch.ones(sequences, tokens)
-        losses = self.objective(Batch(tokens_BT, tokens_BT.clone(), None, weights_BT))
+        with self.dropout.at_work():
+            losses = self.objective(Batch(tokens_BT, tokens_BT.clone(), None, weights_BT))
         kept = self.watch.live - before
         (losses.total / float(sequences * tokens)).backward()
         self.weights.gather()
@@ -194,6 +202,7 @@ class _Step:
     def _finish(self) -> None:
         self.update.apply(0.5, self.update.norm())
         self.weights.publish()
+        self.judged.follow(1)
 
 
 def _prepared(model: Model, section: Pretrain | Finetune) -> Model:

@@ -69,7 +69,8 @@ def peak_of_a_real_training(real: Training) -> int:
     from torch.distributed._tools.mem_tracker import MemTracker
 
     tracker = MemTracker()
-    tracker.track_external(real.model, *real.update.parts, *real.weights.masters.values())
+    kept = [*real.weights.masters.values(), *real.judged.state().values()]
+    tracker.track_external(real.model, *real.update.parts, *kept)
 
     def forward(part: Batch) -> Losses:
         tracker.reset_mod_stats()
@@ -100,6 +101,20 @@ def test_the_peak_of_a_real_training_step_is_foretold_within_2_percent(design, o
     real = peak_of_a_real_training(training(design, told, precision, tmp_path))
     (foretold,) = rehearse(declaration(design), told, precision=precision, sequences=(ROWS,))
     assert foretold.peak_bytes == pytest.approx(real, rel=0.02)
+
+
+@pytest.mark.parametrize("more", [{"dropout": 0.2}, {"ema": {}, "early_stopping": {}}], ids=str)
+def test_so_is_what_an_average_the_best_weights_and_dropout_take(more, tmp_path):
+    told = Pretrain.model_validate({**section("adamw", "float32").dump(), **more})
+    began = training("llama3", told, "float32", tmp_path)
+    began.judged.note([{"validation_loss_nats": 5.0}])  # as after a validation, which keeps the weights that it liked
+    real = peak_of_a_real_training(began)
+    bare, full = (
+        rehearse(declaration("llama3"), one, precision="float32", sequences=(ROWS,))[0]
+        for one in (section("adamw", "float32"), told)
+    )
+    assert full.peak_bytes == pytest.approx(real, rel=0.02)
+    assert full.peak_bytes > 1.03 * bare.peak_bytes
 
 
 def test_of_a_fine_tuning_only_what_its_method_teaches_is_counted(tmp_path):

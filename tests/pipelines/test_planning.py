@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from lmmodel.architecture import count
 from lmmodel.learning.outlook import Rates
+from lmmodel.learning.settings import Ema
 from pipelines import hardware, pace, planning
 from pipelines.foreseen import Foreseen, foreseen
 from pipelines.pages import design
@@ -41,10 +43,14 @@ def test_flops_at_another_context_are_those_of_a_model_with_that_context() -> No
 def test_what_was_foreseen_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     *_, first, plan = looked_at()
     monkeypatch.setattr("pipelines.foreseen._steps", lambda *_: pytest.fail("looked again"))
-    assert foreseen(looked_at()[0], plan) == first
+    given = looked_at()[0]
+    section = given.sections["pretrain"]
+    assert foreseen(given, plan) == first
     changed = design.chosen("gpt2", published_size=False)
-    with pytest.raises(pytest.fail.Exception):
-        foreseen(changed, plan)
+    averaged = replace(given, sections={**given.sections, "pretrain": section.model_copy(update={"ema": Ema()})})
+    for other in (changed, averaged):
+        with pytest.raises(pytest.fail.Exception):
+            foreseen(other, plan)
 
 
 @pytest.mark.usefixtures("tiny")
