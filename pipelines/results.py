@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lmmodel.params import document
 from lmmodel.params.refusal import Refusal, suggestion
@@ -20,9 +20,6 @@ from pipelines import parameters, paths
 from pipelines.dagster_dvc import graph
 from pipelines.dagster_dvc.archive import Archive
 from pipelines.tracking.opening import flat
-
-if TYPE_CHECKING:
-    from dvc.repo import Repo
 
 
 class ElsewhereError(Refusal):
@@ -65,8 +62,7 @@ def find(words: list[str]) -> list[Result]:
     """The results that `words` name. `key=value` chooses among them, or, alone, among all on this commit."""
     names = [word for word in words if "=" not in word]
     wanted = [word.partition("=")[::2] for word in words if "=" in word]
-    with _opened(".") as repo:
-        archive = Archive(repo, fetching=True)
+    with _opened(".") as archive:
         known = _experiments()
         read = [(name, _revision(name, known)) for name in names]
         found = [_result(name, _at(rev), archive) if rev else _beside(name) for name, rev in read]
@@ -134,19 +130,18 @@ def _beside(name: str) -> Result:
         file = Path(name) / path
         return file.read_text(encoding="utf-8") if file.is_file() else None
 
-    with _opened(name) as repo:
-        return _result(name, read, Archive(repo, fetching=True))
+    with _opened(name) as archive:
+        return _result(name, read, archive)
 
 
 @contextmanager
-def _opened(root: str) -> Iterator[Repo]:
-    from dvc.exceptions import DvcException
-
+def _opened(root: str) -> Iterator[Archive]:
+    """The cache of the project at `root`, and its remote."""
     try:
-        with graph.repository(root) as repo:
-            yield repo
-    except DvcException as error:  # no project, no git
-        raise Refusal(str(graph.UnreadableError(error))) from None
+        with graph.readable(root) as repo:
+            yield Archive(repo, fetching=True)
+    except graph.UnreadableError as error:  # no project, no git
+        raise Refusal(str(error)) from None
 
 
 def _result(name: str, read: Read, archive: Archive) -> Result:

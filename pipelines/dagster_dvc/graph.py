@@ -200,6 +200,19 @@ class BusyError(Exception):
 
 
 @contextmanager
+def readable(root: str | os.PathLike[str]) -> Iterator[Repo]:
+    """As `repository`; an UnreadableError where there is none: no git, no .dvc, a configuration not understood."""
+    from dvc.exceptions import DvcException
+
+    with ExitStack() as stack:
+        try:
+            repo = stack.enter_context(repository(root))
+        except DvcException as error:
+            raise UnreadableError(error) from error
+        yield repo
+
+
+@contextmanager
 def legible(root: str | os.PathLike[str], *, patient: bool = True) -> Iterator[Project]:
     """As `opened`, its stages read once no dvc was writing: dvc rewrites its dvc.lock in place.
 
@@ -210,11 +223,8 @@ def legible(root: str | os.PathLike[str], *, patient: bool = True) -> Iterator[P
     from dvc.lock import LockError
 
     said = False
-    with ExitStack() as stack:
-        try:
-            project = stack.enter_context(opened(root))
-        except DvcException as error:  # no git, no .dvc, a configuration that it does not understand
-            raise UnreadableError(error) from error
+    with readable(root) as repo:
+        project = Project(repo)
         while True:
             try:
                 with project.lock:
