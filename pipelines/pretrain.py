@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from lmmodel import folder
 from lmmodel.learning import plan
 from lmmodel.learning.families import METHOD
-from lmmodel.learning.settings import Finetune, Pretrain
-from pipelines import parameters, training, work
+from lmmodel.learning.settings import Pretrain
+from pipelines import training, work
+
+if TYPE_CHECKING:
+    from pipelines.parameters import Parameters
 
 _PROMPT_TOKENS = 12
 
@@ -21,7 +26,6 @@ def produce(job: work.Job[Pretrain]) -> None:
     declared = job.inputs["declaration"]
     declaration = Declaration.parse(declared.read_bytes(), name=str(declared))
     context = declaration.context
-    foresee(parameters.read().sections["finetune"], job, context=context)  # type: ignore[arg-type]
     batches = PretrainBatches(
         Shards.open(job.inputs["shards"]),
         context=context,
@@ -40,12 +44,13 @@ def produce(job: work.Job[Pretrain]) -> None:
     )
 
 
-def foresee(then: Finetune, job: work.Job[Pretrain], *, context: int) -> None:
+def foresee(given: Parameters) -> None:
     """A Refusal where the fine-tuning that follows could not be done as it is told: now, not after the pretraining."""
+    then: Any = given.sections["finetune"]
     if not METHOD.declares(then.method.kind, "skips", then.method.file):
-        with training.told_with(f"{job.stage}: finetune comes next"):
-            plan.foresee(then, job.launch, context=context)
+        with training.told_with("pretrain: finetune comes next"):
+            plan.foresee(then, given.launch, context=given.declaration.context)
 
 
 if __name__ == "__main__":
-    work.run("pretrain", Pretrain, produce, dismiss=training.dismiss)
+    work.run("pretrain", Pretrain, produce, dismiss=training.dismiss, foresee=foresee)

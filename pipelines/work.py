@@ -71,11 +71,13 @@ def run(
     produce: Callable[[Job[Section]], None],
     *,
     dismiss: Callable[[], None] | None = None,
+    foresee: Callable[[parameters.Parameters], None] = lambda given: None,
 ) -> None:
     """Stage `name`, from its inputs to its place in the project; ends the process with 1 where that cannot be.
 
     Of several processes at one stage (torchrun's environment says so) the first does what one alone would; the others
     only produce, with it. dismiss: lets them go where it has nothing to produce; None: the stage runs in one process.
+    foresee: refuses parameters with which something after this stage could not be done.
     """
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     with plainly(name):
@@ -83,6 +85,7 @@ def run(
             raise Refusal(f"{name}: runs in one process, and the environment says WORLD_SIZE={size}")
         stage = paths.stage(name)
         given = parameters.read()
+        foresee(given)
         before = record.read(stage)
         scratch = Scratch(stage, before.identity)
         code = before.plan["code"]

@@ -134,6 +134,14 @@ def test_what_fine_tuning_cannot_teach_is_told_before_the_first_stage(designed: 
     assert "Traceback" not in ran.output
 
 
+def test_what_fine_tuning_could_not_be_done_in_is_told_before_pretraining(designed: Project, tmp_path: Path) -> None:
+    project = designed.copy(tmp_path / "project")
+    project.edit("params.yaml", "1e-3}\n  precision: float32", "1e-3}\n  precision: float8")
+    ran = project.python("-m", "pipelines.pretrain")
+    assert ran.code == 1
+    assert ran.output.startswith("pretrain: finetune comes next: params.yaml: finetune.precision 'float8' takes a GPU")
+
+
 def test_a_kind_of_ones_own_is_part_of_what_it_is_used_in(designed: Project, tmp_path: Path) -> None:
     project = designed.copy(tmp_path / "project")
     project.edit("params.yaml", "{kind: multi_head, kv_heads: 1}", "{kind: experiments/fading.py, half_life: 8}")
