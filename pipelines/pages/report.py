@@ -158,7 +158,7 @@ def _further(stage: paths.Stage) -> list[str]:
     """Where to look and what to change next."""
     look = [
         *([] if os.environ.get("VIRTUAL_ENV") else [("source .venv/bin/activate", "")]),
-        ("lmmodel design", "the model drawn, counted, timed"),
+        ("lmmodel design", "the model drawn, counted, foretold"),
         ('lmmodel generate --prompt "What does"', "from the model that was trained last"),
         ("dagster dev", "the same stages in a browser"),
         ("MLflow" if links.server() else links.command(), "curves, and this result beside others, at"),

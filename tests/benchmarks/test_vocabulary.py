@@ -31,5 +31,5 @@ def test_chunks_take_less_than_one_piece(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(loss, "CHUNK_LOGITS", 2**21)
     told = {way: vocabulary.measured(way, 50_000, **SMALL) for way in vocabulary.WAYS}
     assert told["one piece"]["bytes"] > 200e6
-    assert told["lmmodel"]["bytes"] < told["one piece"]["bytes"] / 3
+    assert told["lmmodel"]["bytes"] < told["one piece"]["bytes"] / 2
     assert told["lmmodel"]["nats"] == pytest.approx(told["one piece"]["nats"], rel=1e-2)

@@ -8,18 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.dagster_dvc import runner
+from pipelines.dagster_dvc import runner, turn
 from tests.project import STAGES, Project, kill
 
 pytestmark = pytest.mark.slow
 
 
 def mend(project: Project) -> None:
-    """A kill may cut short what dvc writes in place, once in some dozens: dvc refuses that, the runner mends it."""
+    """A kill may cut short what dvc writes in place, once in some dozens: dvc refuses that, runner or doctor mend it."""
     ran = project.dvc("status")
     if ran.code and "dvc.lock" in ran.output:
         with runner.started(project.root, "design") as run:
             assert any("dvc.lock was cut short" in line for line in run)
+    try:
+        turn.entered(project.root)
+    except turn.BookError:
+        assert project.python("-m", "pipelines.cli", "doctor", "--fix").code == 0
+        assert turn.entered(project.root) == []
 
 
 @pytest.mark.parametrize("seed", [1, 2])
