@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def mend(project: Project) -> None:
-    """A kill may cut short what dvc writes in place, once in some dozens: dvc refuses that, runner or doctor mend it."""
+    """A kill may cut short what dvc writes in place, once in some dozens: then the runner or the doctor mends it."""
     ran = project.dvc("status")
     if ran.code and "dvc.lock" in ran.output:
         with runner.started(project.root, "design") as run:
