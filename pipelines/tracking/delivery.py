@@ -20,7 +20,7 @@ from pipelines.tracking.notes import Reader, Record, abandoned
 from pipelines.tracking.store import Store, Tracked, is_hopeless
 
 _PULSE_SECONDS = 0.5  # between two looks at the notes: a file, and whether its end has come
-_CARRIED_SECONDS = 5.0  # between two visits to the store, which cost the training's machine a hundred times that
+_CARRIED_SECONDS = 5.0  # between two visits to the store, while the work goes on
 _LONGEST_PAUSE_SECONDS = 30.0
 _PATIENCE_SECONDS = 10.0  # with a store that does not answer, once the work is done
 

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lmmodel import folder
 from pipelines.tracking import past
 from pipelines.tracking.leaderboard import VIEW
 from pipelines.tracking.location import experiment, uri
@@ -43,10 +44,8 @@ def command(root: Path | None = None) -> str:
 
 
 def met(number: str, root: Path | None = None) -> None:
-    """Keep the number of the experiment, in a place that is there, for those who will not ask for it."""
-    partial = place(root) / f"{_MET}.partial"
-    partial.write_text(json.dumps({"where": _where(root), "number": number}), encoding="utf-8")
-    partial.replace(place(root) / _MET)
+    """Keep the number of the experiment, for those who will not ask for it."""
+    folder.write(place(root) / _MET, json.dumps({"where": _where(root), "number": number}))
 
 
 def _number(root: Path | None) -> str:

@@ -30,6 +30,22 @@ def begun(*copies: Project) -> list[int]:
     return [len(file.read_text().splitlines()) if file.exists() else 0 for file in files]
 
 
+def waited_for(first: Project, second: Project) -> str:
+    """What the second says when it comes to corpus while the first is held there; the work is then done once."""
+    holding = first.start("python", "-m", "pipelines.corpus")
+    until(lambda: begun(first) == [1], "the first to begin")
+    waiting = second.start("python", "-m", "pipelines.corpus")
+    assert waiting.stdout
+    said: str = waiting.stdout.readline()
+    (first.root / "hold").unlink()
+    for process in (holding, waiting):
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, output
+    assert "was finished before; taken up as it is" in output
+    assert begun(first, second) == [1, 0]
+    return said
+
+
 def told_of(project: Project, question: str = "SELECT status FROM runs") -> list[tuple[str, ...]]:
     """What MLflow's database answers. What a stage notes last is carried there after the stage has ended."""
     with closing(sqlite3.connect(project.root / "mlflow.db")) as store:
@@ -49,17 +65,7 @@ def test_an_experiment_goes_on_from_what_another_left_and_equal_work_is_done_onc
     lines = done.read_text()
     for copy in (two, three):
         (copy.root / "hold").touch()
-    second = two.start("python", "-m", "pipelines.corpus")
-    until(lambda: begun(two) == [1], "the second to begin")
-    third = three.start("python", "-m", "pipelines.corpus")
-    assert third.stdout
-    assert "is at this very work" in third.stdout.readline()
-    (two.root / "hold").unlink()
-    for other in (second, third):
-        output, _ = other.communicate(timeout=60)
-        assert other.returncode == 0, output
-    assert "was finished before; taken up as it is" in output
-    assert begun(two, three) == [1, 0]
+    assert "is at this very work" in waited_for(two, three)
     made = [(copy.root / "data/corpus/lines.txt").read_text() for copy in (two, three)]
     assert made[0] == made[1]
     assert made[0].startswith(lines.rstrip())
@@ -70,17 +76,7 @@ def test_the_project_itself_waits_for_an_experiment_that_is_at_the_same_work(tmp
     project.repro("design")
     one = copied(project, "one")
     (one.root / "hold").touch()
-    first = one.start("python", "-m", "pipelines.corpus")
-    until(lambda: begun(one) == [1], "the experiment to begin")
-    second = project.start("python", "-m", "pipelines.corpus")
-    assert second.stdout
-    assert "Until then this one waits" in second.stdout.readline()
-    (one.root / "hold").unlink()
-    for process in (first, second):
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == 0, output
-    assert "was finished before; taken up as it is" in output
-    assert begun(one, project) == [1, 0]
+    assert "Until then this one waits" in waited_for(one, project)
 
 
 @pytest.mark.slow
