@@ -7,12 +7,11 @@ carried; where those are gone too, nobody would ever end it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipelines.tracking import past
 from pipelines.tracking.delivery import deliver_abandoned
-from pipelines.tracking.notes import Reader, place
+from pipelines.tracking.notes import held, place
 from pipelines.tracking.store import IDENTITY, Store, Tracked
 
 _RUNNING = """
@@ -34,8 +33,8 @@ class Ghost:
 def left_running() -> list[Ghost]:
     """The runs of this project's own database that nobody runs. Of a server's nobody here can tell: none."""
     running = past.rows(_RUNNING, IDENTITY) if past.is_local() else []
-    held = list(_held()) if running else []
-    return [Ghost(run, name) for run, name, identity in running if not any(identity.startswith(one) for one in held)]
+    taken = held(place()) if running else ()
+    return [Ghost(run, name) for run, name, identity in running if not identity.startswith(taken)]
 
 
 def end_left() -> None:
@@ -44,14 +43,3 @@ def end_left() -> None:
     store = Store()
     for ghost in left_running():
         store.end(Tracked(ghost.run_id), "KILLED", time.time_ns() // 1_000_000)
-
-
-def _held() -> Iterator[str]:
-    """The beginnings of the identities whose notes somebody holds: the stage, or the process that carries them."""
-    for notes in place().glob("[0-9]*"):
-        try:
-            Reader(notes, alone=True).close()
-        except FileNotFoundError:
-            continue
-        except OSError:
-            yield notes.name.rpartition("-")[2]

@@ -112,3 +112,18 @@ def abandoned(folder: Path) -> Iterator[Reader]:
     for notes in sorted(folder.glob("[0-9]*")):
         with suppress(OSError):
             yield Reader(notes, alone=True)
+
+
+def held(folder: Path) -> tuple[str, ...]:
+    """The beginnings of the identities whose notes below `folder` somebody holds: the stage, or who carries them."""
+    return tuple(notes.name.rpartition("-")[2] for notes in folder.glob("[0-9]*") if _is_held(notes))
+
+
+def _is_held(notes: Path) -> bool:
+    try:
+        Reader(notes, alone=True).close()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

@@ -20,7 +20,7 @@ from lmmodel.params.refusal import Refusal
 from pipelines import paths, record, standing
 from pipelines.tracking import location, past
 from pipelines.tracking.delivery import deliver_abandoned
-from pipelines.tracking.notes import begin, place
+from pipelines.tracking.notes import begin, held, place
 from pipelines.tracking.opening import MADE_OF, STAGE, describe, hashes
 from pipelines.tracking.store import IDENTITY, Store
 
@@ -43,11 +43,14 @@ def missing() -> list[str]:
 def rebuild() -> list[str]:
     """Make every run that is missing, and carry what was left behind; the stages whose runs were made.
 
-    Raises what MLflow raises where the store cannot be reached.
+    Not of a work whose notes are under way: made from the few points that its curve keeps, its run would take none of
+    the many that are on their way. Raises what MLflow raises where the store cannot be reached.
     """
     store = Store()  # first: one that does not answer says so at once, and notes would be offered to it for a while
     deliver_abandoned(place())
     absent = [(name, identity) for name, identity in _standing() if not store.has(identity)]
+    under_way = held(place())
+    absent = [(name, identity) for name, identity in absent if not identity.startswith(under_way)]
     for name, identity in absent:
         _note(paths.stage(name), identity)
     deliver_abandoned(place())

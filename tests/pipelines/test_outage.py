@@ -86,10 +86,17 @@ def steps(server: Server) -> list[int]:
 
 
 def assert_nothing_is_lost(server: Server, project: Project) -> None:
-    """All has arrived, with what `lmmodel report` does for those who were away for longer than the carrier waits."""
-    told = project.python("-c", "from pipelines import tracking; print(tracking.rebuild())")
-    assert told.code == 0, told.output
-    until(lambda: not list(project.root.glob(".lmmodel/tracking/[0-9]*")), "all to arrive", seconds=120)
+    """All has arrived, with what `lmmodel report` does for those who were away for longer than the carrier waits.
+
+    The carrier may still be at it, or give up in this very moment: a report takes up what nobody carries.
+    """
+
+    def arrived() -> bool:
+        told = project.python("-c", "from pipelines import tracking; print(tracking.rebuild())")
+        assert told.code == 0, told.output
+        return not list(project.root.glob(".lmmodel/tracking/[0-9]*"))
+
+    until(arrived, "all to arrive", seconds=120)
     assert steps(server) == list(range(1, STEPS + 1))
     run = run_of(server)
     assert run.info.status == "FINISHED"

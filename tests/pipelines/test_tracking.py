@@ -17,7 +17,7 @@ from pipelines.tracking import notes as notes_module
 from pipelines.tracking.delivery import deliver, deliver_abandoned
 from pipelines.tracking.location import uri
 from pipelines.tracking.notes import Reader, Writer, begin, place
-from pipelines.tracking.opening import flat
+from pipelines.tracking.opening import flat, opening
 from pipelines.tracking.store import Store
 from tests.pipelines import a_project
 from tests.pipelines.a_store import noted, opened, runs, settle, steps_of, with_database
@@ -287,6 +287,23 @@ def test_a_candidate_that_only_a_nested_run_has_spoken_of_is_rebuilt_too(finishe
     assert tracking.rebuild() == ["pretrain", "evaluate"]
     assert tracking.missing() == []
     assert sorted(run.data.tags["lmmodel.stage"] for run in runs()) == ["evaluate", "finetune", "pretrain"]
+
+
+def test_a_work_whose_notes_are_still_on_their_way_is_not_rebuilt_from_less(
+    finished: Path, empty_database: Path
+) -> None:
+    with_database(finished, empty_database)
+    job = a_project.job("pretrain")
+    writer = begin(place(), f"pretrain-{job.identity[:12]}")  # its carrier waits for a store that does not answer
+    writer.add(begin=opening(job, {}))
+    for step in range(1, 31):
+        writer.add(metrics={"loss_nats": 1 / step}, step=step)
+    assert tracking.rebuild() == ["finetune", "evaluate"]
+    writer.add(end="FINISHED")
+    writer.close()
+    assert tracking.rebuild() == []
+    [candidate] = [run for run in runs() if run.data.tags.get("lmmodel.stage") == "pretrain"]
+    assert steps_of(candidate, "loss_nats") == list(range(1, 31))
 
 
 def test_a_followed_work_and_its_rebuilt_twin_are_the_same_run(finished: Path, empty_database: Path) -> None:
