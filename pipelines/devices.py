@@ -16,10 +16,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lmmodel.learning.settings import Launch
-from pipelines.parameters import SEEDED
+from pipelines.parameters import JUDGE, SEEDED
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-_JUDGE = "evaluate"  # one process, however many have trained what it judges
 _LOOK_SECONDS = 1.0
 
 
@@ -36,7 +35,7 @@ def claimed(stage: str, launch: Launch) -> Iterator[None]:
         return
     before = os.environ.get(VISIBLE)
     with ExitStack() as locks:
-        processes = 1 if stage == _JUDGE else launch.processes
+        processes = 1 if stage == JUDGE else launch.processes  # however many have trained what it judges
         os.environ[VISIBLE] = ",".join(_taken(stage, there, min(processes, len(there)), locks))
         try:
             yield

@@ -28,6 +28,7 @@ def produce(job: work.Job[Evaluate]) -> None:
         seed=job.seed,
     )
     threads = checkpoint.platform(court.pretrained).get("threads") or torch.get_num_threads()
+    machine.keep_freed_memory()
     with tracking.follow(job) as run, machine.determined(device, threads):
         figures = report.figures(court.judge(job.output))
         job.metrics(figures)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from lmmodel import folder
 from lmmodel.architecture.declaration import Declaration
 from lmmodel.learning.families import METHOD
+from lmmodel.params.refusal import Refusal
 from pipelines import fingerprint, paths, record
-from pipelines.parameters import Parameters
+from pipelines.parameters import PARAMS, Parameters
 
 if TYPE_CHECKING:
     from lmmodel.learning.outlook import Outlook
@@ -57,7 +58,10 @@ def foreseen(given: Parameters, plan: Plan) -> Foreseen:
 
 
 def taught(given: Parameters, device: str) -> Foreseen | None:
-    """Of a fine-tuning in which fewer than all weights learn; None where all do, or nothing is to be done."""
+    """Of a fine-tuning in which fewer than all weights learn; None where all do, or nothing is to be done.
+
+    A Refusal where its method finds nothing to teach in this design.
+    """
     from lmmodel.learning import machine
 
     section: Any = given.sections["finetune"]
@@ -66,7 +70,10 @@ def taught(given: Parameters, device: str) -> Foreseen | None:
         return None
     precision = machine.precision(section.precision, device)
     told = {**_held(given, "finetune"), "method": method.dump(), "precision": precision}
-    data = _remembered(given, told, lambda: {"steps": _steps(given, "finetune", precision)})
+    try:
+        data = _remembered(given, told, lambda: {"steps": _steps(given, "finetune", precision)})
+    except Refusal as refusal:
+        raise Refusal(f"{PARAMS}: {refusal}") from None
     return Foreseen(_outlook(data["steps"]), precision, {})
 
 

@@ -35,7 +35,13 @@ SECTIONS: dict[str, type[Settings]] = {
 }
 """The section of each stage after `design`, in the order of the pipeline."""
 
-SEEDED = ("pretrain", "finetune", "evaluate")
+TRAININGS = ("pretrain", "finetune")
+"""The stages that put out a checkpoint."""
+
+JUDGE = "evaluate"
+"""The stage that says what each checkpoint is worth."""
+
+SEEDED = (*TRAININGS, JUDGE)
 """The stages that draw at random: the seed never touches the data."""
 
 _KEYS = ("seed", "model", *SECTIONS, "launch")

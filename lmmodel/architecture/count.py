@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from lmmodel.architecture.declaration import Declaration, sorts
+from lmmodel.architecture.declaration import Declaration, of_each_sort
 from lmmodel.architecture.initial import WithoutValues
 from lmmodel.architecture.kernels import Flops
 from lmmodel.architecture.model import Model, build
@@ -77,10 +77,7 @@ def measure(declaration: Declaration) -> Counts:
     """The costs of what `declaration` describes."""
     whole = build(declaration, device="meta")
     parameters = _parameters(whole)
-    alike = sorts(declaration.layers)
-    times = list(alike.values())
-    distinct = tuple(declaration.layers[number] for number in alike)
-    small = declaration.model_copy(update={"layers": distinct, "depth": len(distinct)})
+    small, times = of_each_sort(declaration)
     large = sum(parameters.values()) * declaration.context > _REALLY_RUN
     with FakeTensorMode() if large else nullcontext():
         flops, activation_bytes = _pass(made(small), declaration, times)

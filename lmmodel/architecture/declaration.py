@@ -137,6 +137,13 @@ def sorts(layers: Sequence[Layer]) -> dict[int, int]:
     return {number: often[text] for text, number in first.items()}
 
 
+def of_each_sort(declaration: Declaration) -> tuple[Declaration, list[int]]:
+    """The design with one layer of each sort, and how often each of these layers stands in it, in their order."""
+    alike = sorts(declaration.layers)
+    layers = tuple(declaration.layers[number] for number in alike)
+    return declaration.model_copy(update={"layers": layers, "depth": len(layers)}), list(alike.values())
+
+
 def parts(layer: Layer) -> dict[str, Chosen]:
     """A layer's parts by family, in the order of `PARTS`."""
     return {name: getattr(layer, name) for name in PARTS}

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from lmmodel.architecture.count import part_of
-from lmmodel.architecture.declaration import Declaration, sorts
+from lmmodel.architecture.declaration import Declaration, of_each_sort
 from lmmodel.architecture.model import build
 
 _MOST = 2**24  # heads, layers: far beyond anything that is built
@@ -128,10 +128,7 @@ def in_proportion(design: Any, *, width: int, heads: int) -> Any:
 
 def parameters(declaration: Declaration, *, inner: bool = False) -> int:
     """Of the declared model, from one layer of each sort; `inner`: without the tables of tokens, in and out."""
-    alike = sorts(declaration.layers)
-    times = list(alike.values())
-    distinct = tuple(declaration.layers[number] for number in alike)
-    small = declaration.model_copy(update={"layers": distinct, "depth": len(distinct)})
+    small, times = of_each_sort(declaration)
     total = 0
     for name, parameter in build(small, device="meta").named_parameters():
         if inner and part_of(name) in ("embedding", "head"):

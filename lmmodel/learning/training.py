@@ -94,6 +94,7 @@ class Training:
 
     def run(self) -> Iterator[Report]:
         """Train from where it stands to the end of the plan; the model is left in float32."""
+        machine.keep_freed_memory()
         again, dropout = recomputed(self.model, wanted=self.plan.recomputed), self.dropout.at_work()
         exact = machine.determined(self.plan.device, self.plan.threads, compiled=self.plan.compiled)
         with self.states.held(), exact, again, dropout, listening() as stop:

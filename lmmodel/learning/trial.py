@@ -97,11 +97,13 @@ class Learner:
         self.seconds.append(self.spent + self.clock() - began)
 
     def score(self, batches: list[TokenBatch]) -> np.ndarray:
-        """Nats of every row of text that it does not learn from."""
+        """Nats of every row of text that it does not learn from; a Refusal where that is no number."""
         rows = []
         with torch.no_grad(), self.weights.at(self.update.averaged()):
             for batch in batches:
                 rows += [float(self.objective(part).nats) for part in parts(batch, 1, self.plan.device)]
+        if not np.isfinite(rows).all():
+            raise Refusal(f"the loss on held-out text is {sum(rows)} after step {len(self.losses_nats):,}")
         return np.array(rows)
 
 
@@ -123,6 +125,7 @@ def compete(
     `tokens`: after as many tokens each. `seconds`: after as many seconds each.
     """
     each, step = seconds / 2, 0
+    machine.keep_freed_memory()
     with machine.determined(one.plan.device, one.plan.threads):
         while max(one.spent, other.spent) < each or step < 1:
             torch.manual_seed(step)

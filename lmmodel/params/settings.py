@@ -64,8 +64,10 @@ Count = Annotated[int, Field(ge=1), BeforeValidator(_integral)]
 """A whole number from 1 on; 8.0 and 1e6 are whole."""
 Natural = Annotated[int, Field(ge=0), BeforeValidator(_integral)]
 """A whole number from 0 on."""
-Seed = Annotated[int, Field(ge=0, le=2**64 - 1), BeforeValidator(_integral)]
+SEEDS = range(2**64)
 """What torch's generators take: 64 bits."""
+Seed = Annotated[int, Field(ge=SEEDS[0], le=SEEDS[-1]), BeforeValidator(_integral)]
+"""One of them."""
 Real = Annotated[float, BeforeValidator(_real)]
 """A finite number."""
 Positive = Annotated[float, Field(gt=0), BeforeValidator(_real)]
@@ -147,7 +149,8 @@ def _text(problem: ErrorDetails, settings: type[BaseModel]) -> str:
         return _mismatch(value, _NEEDS[kind])
     if kind in _BOUNDS:
         words, name = _BOUNDS[kind]
-        return f"{_quoted(value)} should be {words} {context[name]:,g}"
+        bound = context[name]
+        return f"{_quoted(value)} should be {words} {bound:{',' if isinstance(bound, int) else ',g'}}"
     if kind == "finite_number":
         return f"{_quoted(value)} is not a finite number"
     return problem["msg"] if kind == "refused" else f"{_quoted(value)}: {problem['msg']}"

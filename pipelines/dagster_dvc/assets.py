@@ -50,21 +50,9 @@ def declared(root: str | os.PathLike[str]) -> Iterator[Project]:
             project = stack.enter_context(graph.legible(root, patient=False))
         except graph.BusyError:
             try:
-                project = stack.enter_context(_as_it_lies(root))
+                project = stack.enter_context(graph.as_it_lies(root))
             except graph.UnreadableError:
                 project = stack.enter_context(graph.legible(root))
-        yield project
-
-
-@contextmanager
-def _as_it_lies(root: str | os.PathLike[str]) -> Iterator[Project]:
-    from dvc.exceptions import DvcException
-
-    with graph.opened(root) as project:
-        try:
-            _ = project.stages
-        except DvcException as error:
-            raise graph.UnreadableError(error) from error
         yield project
 
 

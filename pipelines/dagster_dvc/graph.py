@@ -2,7 +2,7 @@
 
 DVC parses its own files (``foreach``, ``matrix``, ``vars``, ``wdir``, several files, ``.dvc`` files), so that this can
 never read them differently. No lock is taken and nothing is written. Importing this module costs nothing; the first
-`opened` costs dvc's import, 0.3 s.
+repository that is opened costs dvc's import, 0.3 s.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def overlaps(one: str, other: str) -> bool:
 
 
 class Project:
-    """A DVC project that is open for reading; made by `opened`."""
+    """A DVC project that is open for reading; made by `legible` and `as_it_lies`."""
 
     def __init__(self, repo: Repo):
         self.repo = repo
@@ -174,13 +174,6 @@ def repository(root: str | os.PathLike[str]) -> Iterator[Repo]:
         yield repo
 
 
-@contextmanager
-def opened(root: str | os.PathLike[str]) -> Iterator[Project]:
-    """The DVC project at `root`, for reading."""
-    with repository(root) as repo:
-        yield Project(repo)
-
-
 class UnreadableError(Exception):
     """dvc cannot read the project; the text is dvc's own reason, in a line. `path`: the file at fault, if known.
 
@@ -200,26 +193,42 @@ class BusyError(Exception):
 
 
 @contextmanager
-def readable(root: str | os.PathLike[str]) -> Iterator[Repo]:
-    """As `repository`; an UnreadableError where there is none: no git, no .dvc, a configuration not understood."""
+def _unreadable() -> Iterator[None]:
+    """What dvc raises inside, as an UnreadableError."""
     from dvc.exceptions import DvcException
 
+    try:
+        yield
+    except DvcException as error:
+        raise UnreadableError(error) from error
+
+
+@contextmanager
+def readable(root: str | os.PathLike[str]) -> Iterator[Repo]:
+    """As `repository`; an UnreadableError where there is none: no git, no .dvc, a configuration not understood."""
     with ExitStack() as stack:
-        try:
+        with _unreadable():
             repo = stack.enter_context(repository(root))
-        except DvcException as error:
-            raise UnreadableError(error) from error
         yield repo
 
 
 @contextmanager
+def as_it_lies(root: str | os.PathLike[str]) -> Iterator[Project]:
+    """As `legible`, at once: where a dvc is just rewriting its dvc.lock, an UnreadableError."""
+    with readable(root) as repo:
+        project = Project(repo)
+        with _unreadable():
+            _ = project.stages
+        yield project
+
+
+@contextmanager
 def legible(root: str | os.PathLike[str], *, patient: bool = True) -> Iterator[Project]:
-    """As `opened`, its stages read once no dvc was writing: dvc rewrites its dvc.lock in place.
+    """The DVC project at `root`, its stages read once no dvc was writing: dvc rewrites its dvc.lock in place.
 
     That may take as long as a `dvc push`, and is told. An UnreadableError where they cannot be read. Who is not
     `patient` gets a BusyError after 3 s; a large commit takes longer.
     """
-    from dvc.exceptions import DvcException
     from dvc.lock import LockError
 
     said = False
@@ -227,7 +236,7 @@ def legible(root: str | os.PathLike[str], *, patient: bool = True) -> Iterator[P
         project = Project(repo)
         while True:
             try:
-                with project.lock:
+                with project.lock, _unreadable():
                     _ = project.stages
                 break
             except LockError as error:
@@ -236,8 +245,6 @@ def legible(root: str | os.PathLike[str], *, patient: bool = True) -> Iterator[P
                 if not said:
                     print(f"waiting for the dvc that is at work in {project.root}", file=sys.stderr, flush=True)
                 said = True
-            except DvcException as error:
-                raise UnreadableError(error) from error
         yield project
 
 

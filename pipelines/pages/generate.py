@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from lmmodel.learning import checkpoint
 from lmmodel.params.refusal import Refusal
+from lmmodel.params.settings import SEEDS
 from pipelines import paths
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def show(told: argparse.Namespace) -> None:
     """Print what the model says."""
     if told.tokens < 1 or told.temperature < 0:
         raise Refusal("lmmodel generate: --tokens should be at least 1, --temperature at least 0")
+    if told.seed is not None and told.seed not in SEEDS:
+        raise Refusal(f"lmmodel generate: --seed should be from 0 to {SEEDS[-1]:,}")
     folder = told.checkpoint or standing_checkpoint()
     checkpoint.expect(folder)
     voice = Voice(folder, told)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lmmodel.params.refusal import Refusal
+from lmmodel.params.settings import SEEDS
 from pipelines import paths, plotting, wording
 from pipelines.pages.design import chosen
 from pipelines.parameters import PARAMS, Parameters
@@ -52,6 +53,8 @@ def show(told: argparse.Namespace) -> None:
     """Let both learn, and print the curves and the differences."""
     if told.seconds <= 0:
         raise Refusal("lmmodel trial: --seconds should be more than 0")
+    if told.seed is not None and told.seed not in SEEDS:
+        raise Refusal(f"lmmodel trial: --seed should be from 0 to {SEEDS[-1]:,}")
     sides = [chosen(None if name in (".", str(PARAMS)) else name, published_size=False) for name in _names(told)]
     seed = sides[0].seed if told.seed is None else told.seed
     ground = _ground(sides, seed)

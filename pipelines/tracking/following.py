@@ -11,20 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import paths
+from pipelines.parameters import JUDGE, TRAININGS
 from pipelines.tracking.notes import Writer, begin, place
 
 if TYPE_CHECKING:
     from pipelines.work import Job
 
-TRAININGS = ("pretrain", "finetune")
-"""The stages whose runs put out a checkpoint."""
-
-JUDGE = "evaluate"
-"""The stage before whose work the best candidate is registered. Not in a queued experiment's copy, which has no place
-that lasts."""
-
 CROWN = "--crown"
-"""Tells the process that carries notes to register it."""
+"""Tells the process that carries the judge's notes to register the best candidate first. Not in a queued experiment's
+copy, which has no place that lasts."""
 
 SWITCH = "LMMODEL_TRACKING"
 """Set to `off`, nothing is noted; `lmmodel report` can still make the runs from what the stages wrote."""

@@ -71,7 +71,7 @@ def test_dvc_knows_every_stage_by_the_name_it_is_given(foreign: Toy) -> None:
 def test_what_is_found_is_what_dvc_records(tmp_path: Path) -> None:
     toy = Toy.make(tmp_path)
     toy.dvc("repro")
-    with graph.opened(toy.root) as project:
+    with graph.as_it_lies(toy.root) as project:
         for stage in project.stages:
             assert stage.recorded
             assert stage.recorded.command == stage.declared.command
@@ -84,7 +84,7 @@ def test_what_lies_there_now_is_found_anew(tmp_path: Path) -> None:
     toy.dvc("repro")
     toy.write({"raw.txt": "another text"})
     (toy.root / "data/left.txt").unlink()
-    with graph.opened(toy.root) as project:
+    with graph.as_it_lies(toy.root) as project:
         split = next(stage for stage in project.stages if stage.name == "split")
         assert split.recorded
         assert project.found("raw.txt") not in (None, split.recorded.inputs["raw.txt"])
@@ -95,7 +95,7 @@ def test_reading_waits_until_dvc_has_written(tmp_path: Path) -> None:
     toy = Toy.make(tmp_path)
     read: list[str] = []
     reader = threading.Thread(target=lambda: read.extend(graph.settled(toy.root)))
-    with graph.opened(toy.root) as project, project.lock:
+    with graph.as_it_lies(toy.root) as project, project.lock:
         reader.start()
         reader.join(timeout=0.7)
         assert not read

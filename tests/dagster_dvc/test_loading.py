@@ -19,7 +19,7 @@ WHOLE = "schema: '2.0'\nstages: {}\n"
 def test_a_moment_in_which_dvc_writes_is_waited_for(tmp_path: Path, load: Any) -> None:
     toy = Toy.make(tmp_path)
     with ThreadPoolExecutor(1) as other:
-        with graph.opened(toy.root) as project, project.lock:
+        with graph.as_it_lies(toy.root) as project, project.lock:
             toy.write({"dvc.lock": TORN})
             loading = other.submit(load, toy.root)
             with pytest.raises(TimeoutError):
@@ -30,7 +30,7 @@ def test_a_moment_in_which_dvc_writes_is_waited_for(tmp_path: Path, load: Any) -
 
 def test_a_dvc_that_is_at_work_for_long_is_not(tmp_path: Path) -> None:
     toy = Toy.make(tmp_path, {"dvc.lock": WHOLE})
-    with graph.opened(toy.root) as project, project.lock:
+    with graph.as_it_lies(toy.root) as project, project.lock:
         assert len(assets.load(toy.root)) == 4
 
 

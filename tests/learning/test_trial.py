@@ -12,6 +12,7 @@ import pytest
 from lmmodel.learning import machine
 from lmmodel.learning.reports import Stepped
 from lmmodel.learning.trial import WARMUP_STEPS, Learner, Moment, compete
+from lmmodel.params.refusal import Refusal
 from lmmodel.text.batches import TokenBatch
 from tests.learning.small import Text, model, plan, section, training
 
@@ -88,6 +89,15 @@ def test_held_out_rows_are_scored_one_by_one_whatever_the_parts():
     assert len(whole) == sum(len(batch.tokens_BT) for batch in HELD_OUT)
     one.plan = replace(one.plan, micro_sequences=1)
     assert one.score(HELD_OUT) == pytest.approx(whole)
+
+
+def test_a_held_out_loss_that_is_no_number_is_refused():
+    one = learner()
+    one.step(Text().batch(0))
+    next(iter(one.weights.masters.values())).data.fill_(float("nan"))
+    one.weights.publish()
+    with pytest.raises(Refusal, match="the loss on held-out text is nan after step 1"):
+        one.score(HELD_OUT)
 
 
 def test_a_step_is_that_of_the_training_loop(tmp_path):

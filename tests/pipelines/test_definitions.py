@@ -60,7 +60,7 @@ def test_selections_are_understood(selection: str, chosen: set[str]) -> None:
 
 def test_every_output_is_cached_and_none_persists() -> None:
     """Either would switch dvc's run cache off for its stage, and a clone that pulled would make it again."""
-    with graph.opened(TREE) as project:
+    with graph.as_it_lies(TREE) as project:
         outputs = [out for stage in project.repo.index.stages for out in stage.outs]
         assert len(outputs) > len(STAGES)
         assert all(out.use_cache and not out.persist for out in outputs)
@@ -109,7 +109,7 @@ def test_design_comes_first_whatever_is_materialized_alone() -> None:
 
 def versions(project: Project) -> dict[str, str]:
     """Stage -> code version, as the definitions are when they are loaded now."""
-    with graph.opened(project.root) as opened:
+    with graph.as_it_lies(project.root) as opened:
         known = Catalogue(opened.stages, definitions.Plans())
         return {name: known.code_version(stage, opened) for name, stage in known.stages.items()}
 
@@ -140,7 +140,7 @@ def test_what_is_foreseen_is_what_design_writes(project: Project, monkeypatch: p
     before = versions(project)
     project.repro("design")
     assert versions(project) == before
-    with graph.opened(project.root) as opened:
+    with graph.as_it_lies(project.root) as opened:
         for stage in paths.stages().values():
             if stage.name != "design":
                 assert definitions.Plans().foreseen(str(stage.plan)) == opened.found(str(stage.plan))

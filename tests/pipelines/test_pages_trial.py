@@ -100,12 +100,17 @@ def test_another_vocabulary_or_context_is_refused(project: Path) -> None:
         trial.show(_told(".", "gpt2"))
 
 
-def _told(*designs: str):  # type: ignore[no-untyped-def]
+def test_a_seed_that_torch_would_not_take_is_refused(project: Path) -> None:
+    with pytest.raises(Refusal, match="--seed should be from 0 to 18,446,744,073,709,551,615"):
+        trial.show(_told(".", "gpt2", "--seed", str(2**64)))
+
+
+def _told(*words: str):  # type: ignore[no-untyped-def]
     import argparse
 
     parser = argparse.ArgumentParser()
     trial.arguments(parser)
-    return parser.parse_args([*designs, "--seconds", "0.1"])
+    return parser.parse_args([*words, "--seconds", "0.1"])
 
 
 def test_the_interval_is_of_the_paired_difference() -> None:

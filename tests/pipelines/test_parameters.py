@@ -68,7 +68,7 @@ def test_only_stages_that_draw_have_the_seed():
         ("dialogues_choice", "dialogues_chioce", "evaluate.tasks.1 'dialogues_chioce' is neither a task of this"),
         ("device: auto", "device: tpu", "launch.device 'tpu' is not one of auto, cpu, cuda, mps"),
         ("seed: 1 ", "seed: one ", "seed 'one' is text, and a whole number is needed"),
-        ("seed: 1 ", f"seed: {2**64} ", f"seed {2**64} should be at most 1.84467e+19"),
+        ("seed: 1 ", f"seed: {2**64} ", f"seed {2**64} should be at most 18,446,744,073,709,551,615"),
         ("seed: 1 ", "seed: -1 ", "seed -1 should be at least 0"),
         ("tied: true", "tied: yes", "model.design.embedding.tied 'yes' is a word in YAML 1.2, not a truth value"),
         ("kind: python_docs", "kind: pythn_docs", "corpus.source.kind 'pythn_docs' is not one of files, huggingface"),
