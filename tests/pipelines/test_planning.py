@@ -12,8 +12,9 @@ import pytest
 from lmmodel.architecture import count
 from lmmodel.learning.outlook import Rates
 from lmmodel.learning.settings import Ema
+from lmmodel.params.refusal import Refusal
 from pipelines import hardware, pace, planning
-from pipelines.foreseen import Foreseen, foreseen
+from pipelines.foreseen import Foreseen, foreseen, taught
 from pipelines.pages import design
 from tests.pipelines.test_pages_design import tiny
 
@@ -119,6 +120,15 @@ def test_a_fine_tuning_of_few_numbers_is_told_apart(capsys: pytest.CaptureFixtur
     assert told["optimizer_bytes"] < 0.3 * whole["optimizer_bytes"]
     cli.main(["design"])
     assert f"lora: {told['learning_parameters']:,} numbers learn" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_method_that_finds_nothing_to_teach_is_refused_by_file_and_key() -> None:
+    written = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(written.replace("finetune:\n", "finetune:\n  method: {kind: lora, parts: []}\n"))
+    given = design.chosen(None, published_size=False)
+    with pytest.raises(Refusal, match=r"^params\.yaml: finetune\.method\.parts: nothing holds no linear"):
+        taught(given, "cpu")
 
 
 def test_real_steps_are_timed() -> None:
