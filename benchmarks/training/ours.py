@@ -102,7 +102,11 @@ class _Recorder(TorchDispatchMode):
 
 
 def products(shape: Shape, *, precision: str) -> list[Callable[[], Any]]:
-    """The matrix products of a micro-batch, forward and backward, on memory of their own, ready to be repeated."""
+    """The matrix products of a micro-batch, forward and backward, on memory of their own, ready to be repeated.
+
+    What they free is kept for them as it is for a training.
+    """
+    machine.keep_freed_memory()
     device = machine.device("auto")
     model = build(declaration(shape), seed=1).to(device)
     for parameter in model.parameters():
