@@ -17,7 +17,7 @@ from pathlib import Path
 from lmmodel.params.refusal import Refusal
 from pipelines import ailing_store, interpreter, wording
 from pipelines.ailment import Ailment
-from pipelines.dagster_dvc import health, lockfile, remotes, turn
+from pipelines.dagster_dvc import health, lockfile, remotes, runcache, turn
 from pipelines.scratch import Scratch, spent
 
 HERE = Path()
@@ -30,7 +30,8 @@ def examine(*, deep: bool = False) -> Iterator[Ailment]:
 
     deep: every object in DVC's cache is read, and not only those of the results in `dvc.lock`.
     """
-    for look in (python, book, lock, identity, partial(cache, deep=deep), lost, storage, scratch, *ailing_store.LOOKS):
+    looks = (python, book, lock, identity, runs, partial(cache, deep=deep), lost, storage, scratch, *ailing_store.LOOKS)
+    for look in looks:
         yield from look()
 
 
@@ -127,6 +128,22 @@ def lock() -> Iterator[Ailment]:
 
 def _begin() -> str:
     subprocess.run(["git", "init", "--quiet", "."], check=True)
+    return ""
+
+
+def runs() -> Iterator[Ailment]:
+    """The run cache, in which dvc looks for what a stage once made."""
+    if empty := runcache.vacant(HERE.resolve()):
+        yield Ailment(
+            f"{os.path.relpath(empty[0])} was left empty by a dvc that was killed: `dvc repro` fails on its stage, "
+            "with join() argument must be str, bytes, or os.PathLike object, not 'NoneType'.",
+            "removes it" if len(empty) == 1 else f"removes it, and {len(empty) - 1} more",
+            _vacate,
+        )
+
+
+def _vacate() -> str:
+    runcache.mend(HERE.resolve())
     return ""
 
 

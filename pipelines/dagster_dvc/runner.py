@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from pipelines.dagster_dvc import graph, lockfile, turn
+from pipelines.dagster_dvc import graph, lockfile, runcache, turn
 
 Outcome = Literal["executed", "restored", "unchanged"]
 
@@ -93,7 +93,10 @@ class Run:
             code = self._wait()
             if code == 0:
                 return
-            if not any(BUSY in line for line in last):  # another dvc may have come first: then wait again
+            yield from (mended := runcache.mend(self._root))
+            if not mended and not any(
+                BUSY in line for line in last
+            ):  # else another dvc may have come first: wait again
                 raise DvcError(code, list(last))
 
     def stop(self) -> None:
@@ -106,7 +109,7 @@ class Run:
         """As iterating, but all is printed where this process prints, with progress bars drawn. Gives the exit code."""
         if not self._names and turn.is_free(self._root):  # the common case, in half the time
             code = self._start(None).wait()
-            told = lockfile.mend(self._root) if code else []
+            told = [*lockfile.mend(self._root), *runcache.mend(self._root)] if code else []
             if not code or (not told and turn.is_free(self._root)):
                 return code
             for line in told:

@@ -20,7 +20,7 @@ def catalogue(toy: Toy, translator: Translator | None = None) -> Catalogue:
 
 def changed(toy: Toy, translator: Translator | None = None) -> set[str]:
     """The stages whose code version is not that of their result."""
-    with graph.opened(toy.root) as project:
+    with graph.as_it_lies(toy.root) as project:
         known = Catalogue(project.stages, translator or Translator())
         return {
             name

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from pipelines.dagster_dvc import live, places, runner
-from pipelines.dagster_dvc.graph import opened
+from pipelines.dagster_dvc.graph import as_it_lies
 from tests.dagster_dvc.dagster_says import materialize, unsynced
 from tests.dagster_dvc.toy import Toy
 
@@ -82,7 +82,7 @@ def test_rows_of_an_earlier_run_and_rows_half_written_are_not_read(tmp_path: Pat
 
 def test_an_asset_names_the_lines_where_a_person_would_change_it(tmp_path: Path) -> None:
     toy = Toy.make(tmp_path)
-    with opened(toy.root) as project:
+    with as_it_lies(toy.root) as project:
         (train,) = (stage for stage in project.stages if stage.name == "train")
     found = [(place.file.name, place.line, place.label) for place in places.of(toy.root, train)]
     declared = (toy.root / "dvc.yaml").read_text().splitlines().index("  train:") + 1

@@ -215,7 +215,7 @@ def test_a_lock_that_somebody_holds_as_the_stage_ends_is_waited_for(tmp_path: Pa
     """By itself dvc gives up after 3 s, and a training that is done would have failed."""
     toy = Toy.slow(tmp_path)
     process = starter(toy)
-    with graph.opened(toy.root) as project, project.lock:
+    with graph.as_it_lies(toy.root) as project, project.lock:
         toy.write({"go": ""})
         until(lambda: (toy.root / "slow.txt").exists())
         with pytest.raises(subprocess.TimeoutExpired):

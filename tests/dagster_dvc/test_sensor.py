@@ -107,7 +107,7 @@ def test_code_that_is_half_written_is_not_loaded(toy: Toy, monkeypatch: pytest.M
 
 
 def test_it_does_not_wait_while_dvc_writes(toy: Toy, instance: dg.DagsterInstance) -> None:
-    with graph.opened(toy.root) as project, project.lock:
+    with graph.as_it_lies(toy.root) as project, project.lock:
         assert isinstance(tick(toy, instance), dg.SkipReason)
 
 

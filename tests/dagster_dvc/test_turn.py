@@ -79,7 +79,7 @@ def test_a_damaged_book_is_named_with_its_remedy(toy: Toy) -> None:
 def test_who_holds_the_whole_repository_is_named(toy: Toy) -> None:
     (toy.root / ".dvc/tmp").mkdir(exist_ok=True)
     stages = [graph.settled(toy.root)["train"]]
-    with graph.opened(toy.root) as project, project.lock:
+    with graph.as_it_lies(toy.root) as project, project.lock:
         (holder,) = turn.holders(toy.root, stages)
     assert holder.pid == os.getpid()
     assert holder.path == "the whole repository"

@@ -96,6 +96,11 @@ def merged_lock() -> None:
     paths.LOCK.write_text(f"{text[:place]}<<<<<<< HEAD\n    x: 1\n=======\n    x: 2\n>>>>>>> other\n{text[place:]}")
 
 
+def vacant_run() -> None:
+    """As dvc leaves it that is killed between making the folder and writing the entry."""
+    Path(".dvc/cache/runs/31/31e7e634").mkdir(parents=True)
+
+
 def broken_database() -> None:
     Path("mlflow.db").write_text("no database, but as long as one")
 
@@ -163,6 +168,7 @@ AILMENTS: list[tuple[Callable[[], None], str]] = [
     (empty_book, "rwlock was cut short by a dvc that was killed"),
     (cut_lock, "dvc.lock was cut short by a dvc that was killed"),
     (merged_lock, "dvc.lock holds both sides of a merge: every dvc command fails on it."),
+    (vacant_run, ".dvc/cache/runs/31/31e7e634 was left empty by a dvc that was killed: `dvc repro` fails on its stage"),
     (broken_database, "mlflow.db is damaged (file is not a database): nothing is noted in MLflow any more."),
     (torn_database, "mlflow.db is damaged ("),
     (flipped_byte, "1 object in DVC's cache changed since DVC wrote it (models/pretrain/result.txt)"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.dagster_dvc import runner, turn
+from pipelines.dagster_dvc import runcache, runner, turn
 from tests.project import STAGES, Project, kill
 
 pytestmark = pytest.mark.slow
@@ -20,11 +20,18 @@ def mend(project: Project) -> None:
     if ran.code and "dvc.lock" in ran.output:
         with runner.started(project.root, "design") as run:
             assert any("dvc.lock was cut short" in line for line in run)
+    if _is_torn(project) or runcache.vacant(project.root):
+        assert project.python("-m", "pipelines.cli", "doctor", "--fix").code == 0
+        assert turn.entered(project.root) == runcache.vacant(project.root) == []
+
+
+def _is_torn(project: Project) -> bool:
+    """Of dvc's book of who works on what."""
     try:
         turn.entered(project.root)
     except turn.BookError:
-        assert project.python("-m", "pipelines.cli", "doctor", "--fix").code == 0
-        assert turn.entered(project.root) == []
+        return True
+    return False
 
 
 @pytest.mark.parametrize("seed", [1, 2])
