@@ -92,7 +92,7 @@ def check(document: Document) -> Parameters:
     launch = settle(Launch, document, ("launch",))
     declaration = resolve(document, vocab_size=sections["tokenizer"].vocab_size)  # type: ignore[attr-defined]
     method = sections["finetune"].method  # type: ignore[attr-defined]
-    trained = ("pretrain",) if METHOD.declares(method.kind, "skips", method.file) else ("pretrain", "finetune")
+    trained = ("pretrain",) if METHOD.declares(method.kind, "skips", method.file) else TRAININGS
     for stage in trained:
         _whole_sequences(document, stage, sections[stage], declaration.context)
     return Parameters(document, seed, declaration, sections, launch)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +28,19 @@ def vacant(root: Path) -> list[Path]:
 
 
 def mend(root: Path) -> list[str]:
-    """Remove them; a line for each. Under dvc's lock, which a dvc holds that is just putting an entry there."""
-    if not vacant(root):
-        return []
-    with graph.repository(root) as repo, repo.lock:
-        found = list(_vacant(repo))
-        for folder in found:
-            folder.rmdir()
+    """Remove them; a line for each. Under dvc's lock, which a dvc holds that is just putting an entry there.
+
+    None where another dvc holds that lock for long, or where dvc cannot read the project.
+    """
+    from dvc.lock import LockError
+
+    found: list[Path] = []
+    with suppress(graph.UnreadableError, LockError), graph.readable(root) as repo:
+        if any(_vacant(repo)):
+            with repo.lock:
+                found = list(_vacant(repo))
+                for folder in found:
+                    folder.rmdir()
     return [f"{os.path.relpath(folder, root)} was left empty by a dvc that was killed: removed" for folder in found]
 
 

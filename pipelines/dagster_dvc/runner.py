@@ -93,10 +93,10 @@ class Run:
             code = self._wait()
             if code == 0:
                 return
-            yield from (mended := runcache.mend(self._root))
-            if not mended and not any(
-                BUSY in line for line in last
-            ):  # else another dvc may have come first: wait again
+            mended = runcache.mend(self._root)
+            yield from mended
+            busy = any(BUSY in line for line in last)  # another dvc may have come first: then wait again
+            if not (mended or busy):
                 raise DvcError(code, list(last))
 
     def stop(self) -> None:

@@ -44,6 +44,13 @@ def test_whoever_starts_dvc_removes_it_and_says_so(toy: Toy) -> None:
     assert runcache.vacant(toy.root) == []
 
 
+def test_while_another_dvc_is_at_work_it_stays_for_that_may_be_filling_it(toy: Toy) -> None:
+    with graph.repository(toy.root) as repo, repo.lock:
+        assert runcache.mend(toy.root) == []
+    assert len(runcache.vacant(toy.root)) == 1
+    assert len(runcache.mend(toy.root)) == 1
+
+
 def test_so_does_who_watches(toy: Toy, capfd: pytest.CaptureFixture[str]) -> None:
     with runner.started(toy.root) as run:
         assert run.watch() == 0
