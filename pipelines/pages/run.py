@@ -26,14 +26,16 @@ def show(told: argparse.Namespace) -> None:
     """
     declared = parameters.read()
     found, before = _surveyed(declared), standing.lock()
-    if not all(item.is_current for item in found):
+    idle = all(item.is_current for item in found)
+    if not idle:
         print("\n".join([*plan.page(outlook.plan(declared)), ""]), flush=True)
     with runner.started(".") as run, ThreadPoolExecutor(1) as meanwhile:
-        page = meanwhile.submit(report.page, found)
+        page = meanwhile.submit(report.page, found) if idle else None
         code = run.watch()
     if code:
         raise SystemExit(code)
-    lines = page.result() if standing.lock() == before else report.page(standing.survey(parameters.read()))
+    # Only then: what a clone makes may be just what its dvc.lock says, and a page from before would show nothing of it.
+    lines = page.result() if page and standing.lock() == before else report.page(standing.survey(parameters.read()))
     print("\n".join(lines), flush=True)
     report.mend()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +37,20 @@ def runs(project: Project) -> list[str]:
         "print(json.dumps(sorted(run.data.tags['lmmodel.stage'] + ' ' + run.info.status for run in runs)))"
     )
     return list(json.loads(project.python("-W", "ignore", "-c", code).output.splitlines()[-1]))
+
+
+def test_a_clone_whose_results_are_those_of_its_lock_is_shown_them(reproduced: Project, tmp_path: Path) -> None:
+    project = reproduced.copy(tmp_path / "clone")
+    for top in ("models", "data"):
+        for path in (project.root / top).iterdir():
+            if path.name not in ("raw", ".gitignore"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    locked = project.read("dvc.lock")
+    ran = lmmodel(project, "run")
+    assert project.read("dvc.lock") == locked
+    assert "everything is up to date" in ran.output
+    assert "fine-tuned" in ran.output
+    assert "No model stands here" not in ran.output
 
 
 @pytest.mark.slow
