@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FORESEEN = paths.OWN / "foreseen"
 
 _JUDGES = ("lmmodel.learning.rehearsal", "lmmodel.architecture.count", "lmmodel.architecture.attend")
-_ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float8": 2}
+_ELEMENT_BYTES = {"float32": 4, "autocast": 3, "bfloat16": 2, "float8": 2}  # autocast keeps both kinds
 
 
 @dataclass(frozen=True)

@@ -87,10 +87,10 @@ def _flops_per_second(plan: Plan) -> float:
     """Of a product of matrices here and now, tried for a moment."""
     import torch
 
-    from lmmodel.learning.weights import DTYPES
+    from lmmodel.learning.weights import PRODUCTS
 
     size = 1024 if plan.device == "cpu" else 8192
-    matrix = torch.ones(size, size, device=plan.device, dtype=DTYPES[plan.precision])
+    matrix = torch.ones(size, size, device=plan.device, dtype=PRODUCTS[plan.precision])
     times = []
     for _ in range(4):
         began = time.perf_counter()

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import register_flop_formula
 
+from lmmodel.architecture.narrowing import narrowed
+
 # Not `torch.library.custom_op`, which is shorter: its first call loads the compiler, three seconds that counting a
 # design would have to wait for.
 _LIBRARY = torch.library.Library("lmmodel", "DEF")
@@ -23,7 +25,7 @@ _LIBRARY.define("grouped_outer(Tensor y, Tensor x, Tensor ends) -> Tensor")
 
 def grouped_product(x_NI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
     """y_NO: each row of `x_NI` times its group's matrix; group e ends before row `ends_E[e]` (int32), the last at N."""
-    return torch.ops.lmmodel.grouped_product(x_NI, weight_EOI, ends_E)
+    return torch.ops.lmmodel.grouped_product(narrowed(x_NI), narrowed(weight_EOI), ends_E)
 
 
 @torch.library.impl(_LIBRARY, "grouped_product", "CompositeExplicitAutograd")

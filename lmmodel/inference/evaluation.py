@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SUMMARY, TABLE, SAMPLES = "summary.json", "report.md", "samples.md"
 EXAMPLES, SCORES = "examples", "scores"
 DOCUMENTS, CHOICE, ANSWER = "documents_bits_per_byte", "dialogues_choice", "dialogues_answer"
+_HELD_IN = {"autocast": "float32", "float8": "bfloat16"}  # weights, where that is not what they were trained in
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class Court:
         return self._ready(build(model.declaration, seed=self.seed), _precision(self.pretrained)), tokenizer
 
     def _ready(self, model: Model, precision: str) -> Model:
-        """On its device, its weights in the precision that it was trained in; in bfloat16 after float8."""
+        """On its device, its weights as it was trained with them."""
         from lmmodel.learning.weights import DTYPES
 
         for parameter in model.to(self.device).parameters():
@@ -196,10 +197,13 @@ class Court:
         precision = _precision(self.pretrained)
         tuned = precision if self.finetuned is None else _precision(self.finetuned)
         if tuned != precision:
-            also = {"float8": "bfloat16 (trained in float8)"}
-            both = f"{also.get(precision, precision)}, the fine-tuned one in {also.get(tuned, tuned)}"
-            return f"{both}, as each was trained"
-        return "bfloat16, and were trained in float8" if precision == "float8" else f"{precision}, as they were trained"
+            one, other = (
+                f"{_HELD_IN[each]} (trained in {each})" if each in _HELD_IN else each for each in (precision, tuned)
+            )
+            return f"{one}, the fine-tuned one in {other}, as each was trained"
+        if precision in _HELD_IN:
+            return f"{_HELD_IN[precision]}, and were trained in {precision}"
+        return f"{precision}, as they were trained"
 
     def _notes(self) -> Iterator[str]:
         yield "± is half of a 95 % interval over the examples of a task."

@@ -6,6 +6,7 @@ processes changes what a step follows, and the trainer divides once by the token
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -51,16 +52,17 @@ class Objective(nn.Module):
     put together.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, precision: str = "float32") -> None:
         super().__init__()
-        self.model = model
+        self.model, self._narrows = model, precision == "autocast"
 
     def forward(self, batch: Batch) -> Losses:
         """The batch's losses; logits for all of it never exist where that would be much."""
         tokens_BT, targets_BT, documents_BT, weights_BT = batch
         if weights_BT is None:
             weights_BT = torch.ones_like(tokens_BT, dtype=torch.float32)
-        trace = self.model.trace(tokens_BT, documents_BT=documents_BT, ahead=True)
+        with self._computing(tokens_BT.device):
+            trace = self.model.trace(tokens_BT, documents_BT=documents_BT, ahead=True)
         nats = self._nats(trace.hidden_BTD, targets_BT, weights_BT)
         total = nats
         for further, ahead_BTD in enumerate(trace.ahead, 1):
@@ -80,9 +82,14 @@ class Objective(nn.Module):
         return torch.stack([checkpoint(self._chunk, *part, use_reentrant=False) for part in parts]).sum()
 
     def _chunk(self, hidden_ND: Tensor, targets_N: Tensor, weights_N: Tensor) -> Tensor:
-        logits_NV = self.model.logits(hidden_ND)
+        with self._computing(hidden_ND.device):
+            logits_NV = self.model.logits(hidden_ND)
         wide = torch.promote_types(logits_NV.dtype, torch.float32)
         return F.cross_entropy(logits_NV.to(wide), targets_N, reduction="none") @ weights_N.to(wide)
+
+    def _computing(self, device: torch.device) -> AbstractContextManager[object]:
+        """Inside, the model computes as the precision has it. Sums over tokens stay outside: autocast narrows them."""
+        return torch.autocast(device.type, torch.bfloat16) if self._narrows else nullcontext()
 
 
 def _further(weights_BT: Tensor, documents_BT: Tensor | None, further: int) -> Tensor:

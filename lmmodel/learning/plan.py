@@ -26,7 +26,9 @@ _MICRO_TOKENS = {"cpu": 2048, "cuda": 65_536, "mps": 16_384}
 # float8 gains was not measured.
 _FLOPS_PER_SECOND = {
     ("cpu", "float32"): 4e10,
+    ("cpu", "autocast"): 8e10,
     ("cpu", "bfloat16"): 1e11,
+    ("cuda", "autocast"): 2e14,
     ("cuda", "bfloat16"): 2e14,
     ("cuda", "float8"): 2e14,
 }

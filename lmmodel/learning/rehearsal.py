@@ -151,12 +151,12 @@ class _Step:
             optimizer=section.optimizer,
             schedule=section.schedule,
             clip=section.clip,
-            dtype=self.weights.dtype,
+            dtype=self.weights.products,
         )
         ema, stopping = section.ema, section.early_stopping
         self.judged = Judged(self.model, self.weights, self.update, ema=ema, early_stopping=stopping)
         self.dropout = Dropout(self.model, section.dropout)
-        self.objective = Objective(self.model)
+        self.objective = Objective(self.model, precision=precision)
         self._part(1, tokens=2)
         self._finish()
         self.judged.note([{"validation_loss_nats": 0.0}])

@@ -11,9 +11,9 @@ from lmmodel.learning.families import METHOD, OPTIMIZER, SCHEDULE
 from lmmodel.params.kinds import Chosen, choice
 from lmmodel.params.settings import Count, Fraction, Positive, Real, Settings, exactly_one
 
-Precision = Literal["auto", "float32", "bfloat16", "float8"]
-"""What a step computes in. bfloat16 keeps the weights that are updated in float32. float8 is bfloat16 in which the
-layers' linear maps multiply in 8 bits: for GPUs that do."""
+Precision = Literal["auto", "float32", "autocast", "bfloat16", "float8"]
+"""What a step computes in. autocast: float32, in which products are of bfloat16. bfloat16 keeps the weights that are
+updated in float32. float8 is bfloat16 in which the layers' linear maps multiply in 8 bits: for GPUs that do."""
 
 
 Share = Annotated[Real, Field(gt=0, lt=1)]

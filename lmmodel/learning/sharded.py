@@ -25,7 +25,7 @@ from lmmodel.learning.crew import Crew
 from lmmodel.learning.families import OPTIMIZER
 from lmmodel.learning.loss import Objective
 from lmmodel.learning.rows import Rows, owners
-from lmmodel.learning.weights import DTYPES, Weights
+from lmmodel.learning.weights import DTYPES, PRODUCTS, Weights
 from lmmodel.params.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def held(model: Model, plan: Plan, optimizer: Chosen, crew: Crew) -> tuple[Objec
         piecemeal: Collection[str] = getattr(kind, "piecemeal", ())
         weights = Sharded(model, precision=plan.precision, device=plan.device, crew=crew, piecemeal=piecemeal)
         return weights.objective, weights
-    objective = Objective(model.to(plan.device))
+    objective = Objective(model.to(plan.device), precision=plan.precision)
     return objective, Weights(objective.model, precision=plan.precision, crew=crew)
 
 
@@ -52,8 +52,8 @@ class Sharded(Weights):
     """
 
     def __init__(self, model: Model, *, precision: str, device: str, crew: Crew, piecemeal: Collection[str]) -> None:
-        self.dtype, self.crew, self._given = DTYPES[precision], crew, model
-        self.objective = Objective(deepcopy(model))
+        self.dtype, self.products, self.crew, self._given = DTYPES[precision], PRODUCTS[precision], crew, model
+        self.objective = Objective(deepcopy(model), precision=precision)
         if precision == "float8":
             float8.narrow(self.objective.model)
         for parameter in model.parameters():

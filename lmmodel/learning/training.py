@@ -80,7 +80,7 @@ class Training:
             optimizer=section.optimizer,
             schedule=section.schedule,
             clip=section.clip,
-            dtype=self.weights.dtype,
+            dtype=self.weights.products,
         )
         ema, stopping = section.ema, section.early_stopping
         self.judged = Judged(self.model, self.weights, self.update, ema=ema, early_stopping=stopping)

@@ -65,9 +65,9 @@ class Learner:
             optimizer=self.section.optimizer,
             schedule=choose(SCHEDULE, {"kind": "constant", "warmup_fraction": 1.0}),
             clip=self.section.clip,
-            dtype=self.weights.dtype,
+            dtype=self.weights.products,
         )
-        self.objective = Objective(self.model)
+        self.objective = Objective(self.model, precision=self.plan.precision)
 
     @property
     def spent(self) -> float:

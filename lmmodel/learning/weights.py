@@ -21,18 +21,25 @@ from lmmodel.learning.crew import ALONE, Crew
 if TYPE_CHECKING:
     from lmmodel.learning.loss import Objective
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float8": torch.bfloat16}
-"""What a model computes in, by the name of the precision; where that is float8, but for its layers' linear maps."""
+DTYPES = {
+    "float32": torch.float32,
+    "autocast": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float8": torch.bfloat16,
+}
+"""What the weights are in that a model computes with, by the name of the precision."""
+PRODUCTS = {**DTYPES, "autocast": torch.bfloat16}
+"""What its products are of; where that is float8, but for its layers' linear maps."""
 
 
 class Weights:
     """`masters` are the learning parameters, by name, in float32: what an optimizer updates and what is kept.
 
-    In float32 they are the model's own parameters.
+    Where the model computes with float32 they are its own parameters.
     """
 
     def __init__(self, model: nn.Module, *, precision: str, crew: Crew = ALONE) -> None:
-        self._model, self.dtype, self._crew = model, DTYPES[precision], crew
+        self._model, self.dtype, self.products, self._crew = model, DTYPES[precision], PRODUCTS[precision], crew
         if precision == "float8":
             float8.narrow(model)
         self.masters: dict[str, nn.Parameter] = {}

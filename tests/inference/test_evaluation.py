@@ -130,6 +130,8 @@ def trained_in(precision: str, known: Path, place: Path) -> Path:
         ("bfloat16", "float32", "bfloat16, the fine-tuned one in float32, as each was trained"),
         ("float32", "float8", "float32, the fine-tuned one in bfloat16 (trained in float8), as each was trained"),
         ("float8", "float8", "bfloat16, and were trained in float8"),
+        ("autocast", "autocast", "float32, and were trained in autocast"),
+        ("autocast", "bfloat16", "float32 (trained in autocast), the fine-tuned one in bfloat16, as each was trained"),
     ],
 )
 def test_a_model_computes_in_the_precision_that_it_was_trained_in(
@@ -149,7 +151,7 @@ def test_a_model_computes_in_the_precision_that_it_was_trained_in(
             for row in summary.rows
             if row.name == name
         ]
-        assert (bits[0] == bits[1]) == (precision == "float32"), name
+        assert (bits[0] == bits[1]) == (precision in ("float32", "autocast")), name
         assert bits[0] == pytest.approx(bits[1], rel=0.05)
 
 

@@ -23,7 +23,7 @@ from lmmodel.learning.reports import Stepped
 from tests.learning import small
 
 MOST_KILLS = 8
-WAYS = tuple(product(("muon", "adamw"), ("float32", "bfloat16")))
+WAYS = tuple(product(("muon", "adamw"), ("float32", "autocast", "bfloat16")))
 """Optimizer and precision; a seed takes the next."""
 
 

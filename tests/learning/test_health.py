@@ -92,7 +92,7 @@ def validated(scratch: Path, **options: Any) -> tuple[Training, list[Validated]]
     return training, [report for report in training.run() if isinstance(report, Validated)]
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "autocast", "bfloat16"])
 def test_norms_are_those_of_the_step_before_a_validation(tmp_path: Path, precision: str) -> None:
     told = small.section(precision=precision, clip=None)
     training = small.training(tmp_path, told=told)

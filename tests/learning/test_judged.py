@@ -77,7 +77,7 @@ def test_averaging_changes_what_is_judged_and_nothing_that_is_learnt(tmp_path: P
     assert plain.rows[-1]["validation_loss_nats"] != averaged.rows[-1]["validation_loss_nats"]
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "autocast", "bfloat16"])
 @pytest.mark.parametrize("options", [EMA, STOPPING, EMA | STOPPING])
 def test_stopped_twice_and_resumed_it_is_judged_by_the_same_bytes(
     tmp_path: Path, precision: str, options: dict[str, Any]

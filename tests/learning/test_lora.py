@@ -64,7 +64,7 @@ def test_at_first_the_model_computes_what_it_did(design: dict[str, Any]) -> None
     assert any(isinstance(module, LowRank) for module in model.modules())
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "autocast", "bfloat16"])
 @pytest.mark.parametrize("design", DESIGNS)
 def test_what_is_left_is_the_model_with_low_rank_additions(
     tmp_path: Path, design: dict[str, Any], precision: str

@@ -24,7 +24,7 @@ DESIGNS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "autocast", "bfloat16"])
 @pytest.mark.parametrize("design", DESIGNS)
 def test_a_training_ends_in_the_same_bytes_with_it(tmp_path: Path, design: dict[str, Any], precision: str) -> None:
     told = small.section(precision=precision)

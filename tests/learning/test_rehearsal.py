@@ -86,6 +86,7 @@ def peak_of_a_real_training(real: Training) -> int:
 FAST = [
     ("gpt2", "adamw", "float32"),
     ("llama3", "muon", "bfloat16"),
+    ("llama3", "adamw", "autocast"),
     ("experts", "muon", "float32"),
     ("llama3", "soap", "float32"),
 ]

@@ -39,7 +39,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "autocast", "bfloat16"])
 @pytest.mark.parametrize("optimizer", OPTIMIZER.names())
 def test_stopped_twice_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, precision: str, optimizer: str) -> None:
     told = small.section(precision=precision, optimizer=optimizer, schedule="constant")
@@ -94,7 +94,7 @@ def test_nats_and_bits_are_those_of_the_validation_text(tmp_path: Path) -> None:
     assert training.rows[-1]["validation_bits_per_byte"] == pytest.approx(nats / length / 0.6931471805599453, rel=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "autocast", "bfloat16"])
 def test_schedule_free_is_validated_and_left_at_its_average(tmp_path: Path, precision: str) -> None:
     told = small.section(
         precision=precision,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lmmodel.architecture.attend import attend
 from lmmodel.architecture.heads import Heads
+from lmmodel.architecture.narrowing import OutNorm
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.span import Span
 from lmmodel.params.settings import Positive
@@ -59,7 +60,7 @@ class Attention(nn.Module):
         self.position = position(told.positioned(sizes))
         self.share_query_2K = nn.Parameter(torch.empty(2, self.half_width))
         self.share_key_2K = nn.Parameter(torch.empty(2, self.half_width))
-        self.out_norm = nn.RMSNorm(sizes.head_width, eps=told.epsilon)
+        self.out_norm = OutNorm(sizes.head_width, eps=told.epsilon)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Normal with deviation 0.1, the paper's: the share starts near its first value."""

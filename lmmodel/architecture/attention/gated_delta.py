@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from lmmodel.architecture.convolution import ShortConvolution
 from lmmodel.architecture.heads import times_head_width
+from lmmodel.architecture.narrowing import OutNorm, as_they_come
 from lmmodel.architecture.recurrence import Fading, chunk_of, chunks, fading, joined, step_bias
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.span import Span
@@ -90,7 +91,7 @@ class Attention(nn.Module):
         self.log_rate_H = nn.Parameter(torch.empty(self.value_heads)) if told.decay else None
         self.step_bias_H = nn.Parameter(torch.empty(self.value_heads)) if told.decay else None
         self.gate = nn.Linear(sizes.width, values, bias=False) if told.output_gate else None
-        self.out_norm = nn.RMSNorm(told.value_width, eps=told.epsilon)
+        self.out_norm = OutNorm(told.value_width, eps=told.epsilon)
         self.out = nn.Linear(values, sizes.width, bias=False)
 
     def initialise(self, generator: torch.Generator) -> None:
@@ -154,9 +155,10 @@ def correct(
     q, k, v = (chunks(part, size) for part in (q_BTHK, k_BTHK, v_BTHV))
     learn_BNHC1 = chunks(learn_BTH[..., None], size)
     overlap_BNHCC = ((k @ k.mT) * fades.between_BNHCC * learn_BNHC1).tril(-1)
-    solved_BNHCC = inverse(overlap_BNHCC)
-    written_BNHCV = solved_BNHCC @ (learn_BNHC1 * v).to(wide)
-    recalled_BNHCK = solved_BNHCC @ (learn_BNHC1 * k * fades.since_BNHC[..., None])
+    with as_they_come(k.device):
+        solved_BNHCC = inverse(overlap_BNHCC)
+        written_BNHCV = solved_BNHCC @ (learn_BNHC1 * v).to(wide)
+        recalled_BNHCK = solved_BNHCC @ (learn_BNHC1 * k * fades.since_BNHC[..., None])
     y_BNHCV, memory_BHKV = _through_chunks(q, k, written_BNHCV, recalled_BNHCK, fades, memory_BHKV)
     return joined(y_BNHCV, v_BTHV.size(1)), memory_BHKV
 

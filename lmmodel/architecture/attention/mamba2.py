@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmmodel.architecture.convolution import ShortConvolution
+from lmmodel.architecture.narrowing import OutNorm
 from lmmodel.architecture.recurrence import remember, step_bias
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.span import Span
@@ -74,7 +75,7 @@ class Attention(nn.Module):
         self.log_rate_H = nn.Parameter(torch.empty(told.heads))
         self.step_bias_H = nn.Parameter(torch.empty(told.heads))
         self.skip_H = nn.Parameter(torch.empty(told.heads))
-        self.out_norm = nn.RMSNorm(inner, eps=told.epsilon)
+        self.out_norm = OutNorm(inner, eps=told.epsilon)
         self.out = nn.Linear(inner, sizes.width, bias=False)
 
     def initialise(self, generator: torch.Generator) -> None:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from lmmodel.architecture.activation import ACTIVATIONS
 from lmmodel.architecture.grouped import grouped_product
 from lmmodel.architecture.inner import expanded
+from lmmodel.architecture.narrowing import as_they_come
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.architecture.span import Span
 from lmmodel.params.settings import Count, Natural, Positive, Settings
@@ -123,7 +124,8 @@ class FeedForward(nn.Module):
     def _scores(self, x_BTD: Tensor) -> Tensor:
         """The router's, in float32 or wider: the last bits of bfloat16 would decide who is chosen."""
         wide = torch.promote_types(x_BTD.dtype, torch.float32)
-        logits_BTE = F.linear(x_BTD.to(wide), self.router.weight.to(wide))
+        with as_they_come(x_BTD.device):
+            logits_BTE = F.linear(x_BTD.to(wide), self.router.weight.to(wide))
         return logits_BTE.softmax(-1) if self.told.score == "softmax" else logits_BTE.sigmoid()
 
     def _choice(self, scores_BTE: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ class Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The shape of `x`; statistics in float32 or wider."""
         if self.weight is None or not self.zero_centered:
-            return F.rms_norm(x, (x.size(-1),), self.weight, self.epsilon)
+            weight = None if self.weight is None else self.weight.to(x.dtype)
+            return F.rms_norm(x, (x.size(-1),), weight, self.epsilon)
         wide = torch.promote_types(x.dtype, torch.float32)  # 1 + weight would be rounded away in bfloat16
         return F.rms_norm(x.to(wide), (x.size(-1),), 1 + self.weight.to(wide), self.epsilon).to(x.dtype)
