@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lmmodel.architecture.once import stored
 from lmmodel.architecture.span import Span
 
 Bias = Callable[[Tensor, Tensor], Tensor]
@@ -44,7 +45,8 @@ def attend(
     mask = span.visible(k_BSGK.size(1), window)
     if is_plain:
         if _strips_pay(q_BTHK, k_BSGK):
-            return _in_strips(q_BTHK * scale, k_BSGK, v_BSGV, mask)
+            hiding_BTS = span.once(("hiding", window), lambda: _hiding(q_BTHK, mask))
+            return _in_strips(q_BTHK * scale, k_BSGK, v_BSGV, hiding_BTS)
         return _fused(q_BTHK, k_BSGK, v_BSGV, mask, scale)
     scores_BHTS = _scores(q_BTHK * scale, k_BSGK)
     if softcap is not None:
@@ -96,22 +98,53 @@ def _strips_pay(q_BTHK: Tensor, k_BSGK: Tensor) -> bool:
     return torch.compiler.is_compiling() or (narrow and torch.is_grad_enabled())
 
 
-def _in_strips(q_BTHK: Tensor, k_BSGK: Tensor, v_BSGV: Tensor, mask: Tensor | None) -> Tensor:
+def _in_strips(q_BTHK: Tensor, k_BSGK: Tensor, v_BSGV: Tensor, hiding_BTS: Tensor) -> Tensor:
     """Plain products, a strip of queries at a time: what is later than all of a strip is never computed."""
     T, groups = q_BTHK.size(1), k_BSGK.size(2)
     width = max(_NARROWEST, -(-T // _STRIPS))
-    # Turned before it is cut: a gradient that comes back to a strip would otherwise be turned once for each.
-    q_BGRTK = q_BTHK.unflatten(2, (groups, -1)).permute(0, 2, 3, 1, 4)
-    k_BGKS, v_BGSV = k_BSGK.permute(0, 2, 3, 1), v_BSGV.transpose(1, 2)
-    strips = []
-    for start in range(0, T, width):
-        end = min(start + width, T)
-        scores_BGNS = q_BGRTK[..., start:end, :].flatten(2, 3) @ k_BGKS[..., :end]
-        visible = None if mask is None else mask[:, start:end, :end]
-        shares_BGRTS = _shares(scores_BGNS.unflatten(2, (-1, end - start)), visible)
-        y_BGNV = shares_BGRTS.to(v_BGSV.dtype).flatten(2, 3) @ v_BGSV[..., :end, :]
-        strips.append(y_BGNV.unflatten(2, (-1, end - start)))
-    return torch.cat(strips, dim=3).permute(0, 3, 1, 2, 4).flatten(2, 3)
+    # Turned before they are cut, cut once, and put together again: so gradients come back as pieces side by side. Those
+    # of slices would be filled up with zeros and summed, which took a third as long as all products here.
+    strips_BGRTK = q_BTHK.unflatten(2, (groups, -1)).permute(0, 2, 3, 1, 4).split(width, dim=3)
+    keys_BGKS = k_BSGK.permute(0, 2, 3, 1).split(width, dim=3)
+    values_BGSV = v_BSGV.transpose(1, 2).split(width, dim=2)
+    ys_BGRTV = []
+    for n, (strip_BGRTK, hidden_BTS) in enumerate(zip(strips_BGRTK, hiding_BTS.split(width, dim=1), strict=True), 1):
+        k_BGKS, v_BGSV = torch.cat(keys_BGKS[:n], dim=3), torch.cat(values_BGSV[:n], dim=2)
+        scores_BGRTS = (strip_BGRTK.flatten(2, 3) @ k_BGKS).unflatten(2, strip_BGRTK.shape[2:4])
+        shares_BGRTS: Tensor = _Shares.apply(scores_BGRTS, hidden_BTS[:, None, None, :, : v_BGSV.size(2)])
+        y_BGNV = shares_BGRTS.to(v_BGSV.dtype).flatten(2, 3) @ v_BGSV
+        ys_BGRTV.append(y_BGNV.unflatten(2, strip_BGRTK.shape[2:4]))
+    return torch.cat(ys_BGRTV, dim=3).permute(0, 3, 1, 2, 4).flatten(2, 3)
+
+
+def _hiding(q_BTHK: Tensor, mask: Tensor | None) -> Tensor:
+    """Float32 [1 or B, T, T], to be added to scores: nothing where a token is seen, and minus infinity elsewhere."""
+    T, device = q_BTHK.size(1), q_BTHK.device
+    seen = torch.ones(1, T, T, dtype=torch.bool, device=device).tril() if mask is None else mask
+    return stored(torch.zeros(seen.shape, device=device).masked_fill(~seen, float("-inf")))
+
+
+class _Shares(torch.autograd.Function):
+    """Softmax of scores and what hides them, in float32 or wider. The shares are kept in the type of the scores.
+
+    So half of the memory does where that is bfloat16, and the way back sees the shares that values were weighed by.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, hiding: Tensor) -> Tensor:
+        """In the type of `scores`; `hiding` broadcasts."""
+        wide = torch.promote_types(scores.dtype, hiding.dtype)
+        shares = (scores.to(wide) + hiding).softmax(dim=-1).to(scores.dtype)
+        ctx.save_for_backward(shares)
+        return shares
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        """Of the scores; what hides them learns nothing."""
+        (shares,) = ctx.saved_tensors
+        wide = torch.promote_types(shares.dtype, torch.float32)
+        weighed = grads[0].to(wide) * shares.to(wide)
+        return (weighed - shares.to(wide) * weighed.sum(dim=-1, keepdim=True)).to(shares.dtype), None
 
 
 def _fused(q_BTHK: Tensor, k_BSGK: Tensor, v_BSGV: Tensor, mask: Tensor | None, scale: float) -> Tensor:
@@ -156,13 +189,13 @@ def _bias(bias: Bias, heads: int, S: int, span: Span) -> Tensor:
 
 
 def _shares(scores: Tensor, mask: Tensor | None, sink_H: Tensor | None = None) -> Tensor:
-    """Softmax over what is visible, in float32 or wider; `scores` [B, H, T, S], or [B, G, R, T, S] without a sink."""
+    """Softmax over what is visible, in float32 or wider; `scores` [B, H, T, S]."""
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     T, S = scores.shape[-2:]
     if mask is None and T > 1:
         mask = torch.ones(T, S, dtype=torch.bool, device=scores.device).tril(S - T)[None]
     if mask is not None:
-        scores = scores.masked_fill(~mask[(slice(None), *(None,) * (scores.dim() - 3))], float("-inf"))
+        scores = scores.masked_fill(~mask[:, None], float("-inf"))
     if sink_H is None:
         return scores.softmax(dim=-1)
     sink_BHT1 = sink_H.to(scores.dtype)[:, None, None].expand(*scores.shape[:-1], 1)

@@ -29,3 +29,11 @@ def once(positions_BT: Tensor, key: Hashable, make: Callable[[], Found]) -> Foun
     if key not in found:
         found[key] = make()
     return found[key]
+
+
+def stored(table: Tensor) -> Tensor:
+    """The same tensor, which a compiler must write down: one table serves every layer, head and row.
+
+    Inductor would make it anew wherever it is used: sines took three times as long as turning by them.
+    """
+    return table.as_strided(table.shape, table.stride())

@@ -110,3 +110,22 @@ def test_keys_are_copied_for_each_head_where_no_fused_kernel_knows_groups(masked
 )
 def test_only_flash_knows_groups_on_cuda(device, dtype, masked, knows):
     assert module._kernel_knows_groups(device, dtype, masked=masked) == knows
+
+
+def test_strips_of_bfloat16_keep_shares_of_two_bytes_and_learn_what_float32_does():
+    leaves, kept = [leaf.detach().bfloat16().requires_grad_() for leaf in tensors(100, 100)], []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        narrow = attend(*leaves, span_of(100, 100))
+    assert {tensor.dtype for tensor in kept if tensor.is_floating_point() and tensor.dim() > 2} == {torch.bfloat16}
+    wide_leaves = [leaf.detach().float().requires_grad_() for leaf in leaves]
+    wide = attend(*wide_leaves, span_of(100, 100))
+    assert (narrow - wide).norm() < 0.01 * wide.norm()
+    for one, other in zip(leaves, wide_leaves, strict=True):
+        (got,) = torch.autograd.grad(narrow.float().square().sum(), one, retain_graph=True)
+        (wanted,) = torch.autograd.grad(wide.square().sum(), other, retain_graph=True)
+        assert (got - wanted).norm() < 0.01 * wanted.norm()

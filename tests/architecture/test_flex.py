@@ -23,7 +23,6 @@ from tests.architecture.naive import DOCUMENTS, assert_equal, naive, span_of, te
 pytestmark = [  # torch's own, of FlexAttention uncompiled
     pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile"),
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
-    pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning"),
 ]
 
 SIZES = Sizes(width=32, depth=1, heads=4, head_width=8, context=64)

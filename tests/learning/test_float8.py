@@ -247,7 +247,6 @@ def test_it_goes_on_to_the_same_bytes_and_so_does_what_is_computed_again(tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("fresh_compiler")
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's compiler does it
 def test_compiled_it_learns_the_same(tmp_path: Path) -> None:
     rows = []
     for compiled in (False, True):

@@ -18,7 +18,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from lmmodel.architecture.once import once
+from lmmodel.architecture.once import once, stored
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.params.settings import Count, Fraction, Positive, Settings
 
@@ -118,7 +118,7 @@ class Position(nn.Module):
         cos_BT1P, sin_BT1P = angles_BT1P.cos(), angles_BT1P.sin()
         if self.told.attention_factor is not None:
             cos_BT1P, sin_BT1P = cos_BT1P * self.told.attention_factor, sin_BT1P * self.told.attention_factor
-        return _stored(cos_BT1P), _stored(sin_BT1P)
+        return stored(cos_BT1P), stored(sin_BT1P)
 
 
 def _plain(told: Options, exponents_P: Tensor) -> Tensor:
@@ -169,11 +169,3 @@ _FREQUENCIES = {
     "yarn_untruncated": _yarn,
     "llama3": _llama3,
 }
-
-
-def _stored(table: Tensor) -> Tensor:
-    """The same tensor, which a compiler must write down: one table serves every layer, head and row.
-
-    Inductor would compute sines anew for each number that turns, which took three times as long as the turning.
-    """
-    return table.as_strided(table.shape, table.stride())
