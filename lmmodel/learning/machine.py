@@ -21,7 +21,7 @@ import torch
 from lmmodel.params.refusal import Refusal
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as malloc.h of glibc numbers them
-_MOST = 2**31 - 1
+_NEVER, _LARGEST, _LARGEST_OF_OLD = -1, 2**31 - 1, 2**25  # older ones refuse more than half an arena
 _BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "amx_tile", "arm_bf16", "bf16")
 
 
@@ -131,8 +131,9 @@ def keep_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if platform.system() == "Linux" else None
     if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, _MOST)
-        mallopt(_TRIM_THRESHOLD, _MOST)
+        mallopt(_TRIM_THRESHOLD, _NEVER)
+        if not mallopt(_MMAP_THRESHOLD, _LARGEST):
+            mallopt(_MMAP_THRESHOLD, _LARGEST_OF_OLD)
 
 
 def _strict(mode: int, *, compiled: bool) -> None:
