@@ -1,7 +1,7 @@
 """What autocast, which narrows the operands of products as they come, has to be told: with `precision: autocast`.
 
 torch knows which of its operations to narrow. It does not know those that digits hang on, nor a product of this
-project's own; and where a norm's weight is wider than what it scales, its answer would be wide too.
+project's own; and norms, whose weights stay wide, are to hand on what they were given.
 """
 
 from __future__ import annotations
@@ -27,9 +27,15 @@ def _narrows(device: torch.device) -> bool:
     return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
 
 
+def rms_norm(x: Tensor, weight: Tensor | None, epsilon: float | None) -> Tensor:
+    """Over the last dimension, in the type of `x`, also where `weight` is wider or autocast would widen it."""
+    wide = x.dtype if weight is None else torch.promote_types(x.dtype, weight.dtype)
+    return F.rms_norm(x.to(wide), (x.size(-1),), weight, epsilon).to(x.dtype)
+
+
 class OutNorm(nn.RMSNorm):
-    """Of what a mixer's heads gathered, before it is written back: RMSNorm in the type of what comes in."""
+    """Of what a mixer's heads gathered, before it is written back."""
 
     def forward(self, x: Tensor) -> Tensor:
         """The shape of `x`; statistics in float32 or wider."""
-        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+        return rms_norm(x, self.weight, self.eps)

@@ -1,7 +1,8 @@
 """Models judged on the same examples, beside what makes their numbers readable.
 
 The pretrained and the fine-tuned model; the same design with fresh weights; guessing; general compressors on the same
-text; and models of others, where they are asked for. A model computes in the precision that it was trained in.
+text; and models of others, where they are asked for. A model computes in the type of the weights that it was trained
+with: float32 after autocast, bfloat16 after float8.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Sharded(Weights):
 
     def __init__(self, model: Model, *, precision: str, device: str, crew: Crew, piecemeal: Collection[str]) -> None:
         self.dtype, self.products, self.crew, self._given = DTYPES[precision], PRODUCTS[precision], crew, model
-        self.objective = Objective(deepcopy(model), precision=precision)
+        self.objective = Objective(deepcopy(model))
         if precision == "float8":
             float8.narrow(self.objective.model)
         for parameter in model.parameters():

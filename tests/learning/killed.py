@@ -23,16 +23,16 @@ from lmmodel.learning.reports import Stepped
 from tests.learning import small
 
 MOST_KILLS = 8
-WAYS = tuple(product(("muon", "adamw"), ("float32", "autocast", "bfloat16")))
-"""Optimizer and precision; a seed takes the next."""
+WAYS = tuple(product(("autocast", "bfloat16", "float32"), ("muon", "adamw")))
+"""Precision and optimizer; a seed takes the next."""
 
 
 def train(scratch: Path, way: tuple[str, str]) -> None:
     told = small.section(
         budget={"tokens": 20 * small.ROWS * small.CONTEXT},
         validate={"times": 10, "tokens": 160},
-        optimizer=way[0],
-        precision=way[1],
+        optimizer=way[1],
+        precision=way[0],
     )
     model = small.model()
     model.layers[0].register_forward_hook(lambda module, given, out: out + 0.01 * torch.randn_like(out))

@@ -1,5 +1,6 @@
 """`precision: autocast`: weights stay as they are, products are of bfloat16, and digits that matter are kept."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from lmmodel.architecture.attention.gated_delta import inverse
+from lmmodel.architecture.attention import gated_delta
+from lmmodel.architecture.families import NORM
 from lmmodel.architecture.feed_forward.experts import FeedForward
 from lmmodel.architecture.grouped import grouped_product
 from lmmodel.architecture.kernels import Watching
 from lmmodel.architecture.model import Model, build
+from lmmodel.architecture.narrowing import OutNorm
 from lmmodel.architecture.resolve import designs
+from lmmodel.architecture.sizes import Sizes
 from lmmodel.learning.blame import tensors
 from lmmodel.learning.loss import Batch, Objective
 from lmmodel.learning.weights import Weights
@@ -88,12 +92,30 @@ def test_it_leaves_alone_what_decides_who_is_chosen_and_what_would_lose_digits()
     model = small.model(feed_forward={"kind": "experts", "experts": 8})
     router = model.layers[0].feed_forward
     assert isinstance(router, FeedForward)
-    x_BTD, below_CC = torch.randn(2, 16, 16), 0.3 * torch.randn(2, 16, 16).tril(-1)
-    wanted = router._scores(x_BTD), inverse(below_CC)
+    x_BTD = torch.randn(2, 16, 16)
+    wanted = router._scores(x_BTD)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(router._scores(x_BTD), wanted[0])
+        assert torch.equal(router._scores(x_BTD), wanted)
         assert grouped(x_BTD[0]).dtype == torch.bfloat16
     assert grouped(x_BTD[0]).dtype == torch.float32
+
+
+def test_the_delta_rule_solves_in_float32_what_bfloat16_gave_it() -> None:
+    seen = []
+    for guard in (gated_delta.as_they_come, lambda device: nullcontext()):
+        with pytest.MonkeyPatch.context() as patch, Products() as products, torch.autocast("cpu", torch.bfloat16):
+            patch.setattr(gated_delta, "as_they_come", guard)
+            small.model(attention="gated_delta").trace(torch.arange(16)[None])
+        seen.append(products.seen)
+    assert seen == [{torch.bfloat16, torch.float32}, {torch.bfloat16}]
+
+
+@pytest.mark.parametrize("name", NORM.names())
+def test_norms_hand_on_the_type_that_they_are_given(name: str) -> None:
+    norm = NORM.load(name)(NORM.options(name)(), Sizes(width=8, depth=1, heads=1, head_width=8, context=4))
+    x = torch.randn(3, 8).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert norm(x).dtype == OutNorm(8)(x).dtype == torch.bfloat16
 
 
 def grouped(x_NI: Tensor) -> Tensor:

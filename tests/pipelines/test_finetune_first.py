@@ -52,6 +52,7 @@ def test_a_fine_tuning_that_is_skipped_has_no_batches_that_could_fit() -> None:
         ({"precision": "float8"}, {}, "params.yaml: finetune.precision 'float8' takes a GPU"),
         ({}, {"processes": 16}, "16 processes share a batch of 8 sequences, and some would have none"),
         ({}, {"processes": 3, "shard": True}, "3 processes share a batch of 8 sequences, and with launch.shard"),
+        ({"precision": "autocast"}, {"processes": 2, "shard": True}, "launch.shard does not go with precision"),
     ],
 )
 def test_pretrain_asks_before_all_else_whether_the_machine_could_finetune(

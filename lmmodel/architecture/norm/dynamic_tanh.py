@@ -29,4 +29,4 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The shape of `x`."""
-        return torch.tanh(self.steepness * x) * self.weight + self.bias
+        return (torch.tanh(self.steepness * x) * self.weight + self.bias).to(x.dtype)

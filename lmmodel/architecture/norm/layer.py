@@ -31,4 +31,4 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The shape of `x`; statistics in float32 or wider."""
-        return F.layer_norm(x, (x.size(-1),), self.weight, self.bias, self.epsilon)
+        return F.layer_norm(x, (x.size(-1),), self.weight, self.bias, self.epsilon).to(x.dtype)

@@ -10,8 +10,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from lmmodel.architecture.narrowing import rms_norm
 from lmmodel.architecture.sizes import Sizes
 from lmmodel.params.settings import Positive, Settings
 
@@ -36,7 +36,6 @@ class Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The shape of `x`; statistics in float32 or wider."""
         if self.weight is None or not self.zero_centered:
-            weight = None if self.weight is None else self.weight.to(x.dtype)
-            return F.rms_norm(x, (x.size(-1),), weight, self.epsilon)
+            return rms_norm(x, self.weight, self.epsilon)
         wide = torch.promote_types(x.dtype, torch.float32)  # 1 + weight would be rounded away in bfloat16
-        return F.rms_norm(x.to(wide), (x.size(-1),), 1 + self.weight.to(wide), self.epsilon).to(x.dtype)
+        return rms_norm(x.to(wide), 1 + self.weight.to(wide), self.epsilon).to(x.dtype)
