@@ -25,4 +25,6 @@ def test_the_composed_and_the_written_model_are_one(design, dtype):
     gradients = as_written({name: parameter.grad for name, parameter in composed.named_parameters()})
     assert gradients.keys() == theirs.keys()
     for name, gradient in gradients.items():
-        assert (gradient - theirs[name].grad).abs().max() <= 5 * tolerance * gradient.abs().max(), name
+        # What a key's bias adds to all scores of a query, softmax does not see: its gradient is rounding alone.
+        largest = gradients[name.replace("key.bias", "query.bias")].abs().max()
+        assert (gradient - theirs[name].grad).abs().max() <= 5 * tolerance * largest, name
