@@ -88,7 +88,7 @@ def test_every_design_learns_by_it_what_it_learns_in_float32(name: str) -> None:
     assert torch.nn.functional.cosine_similarity(whole, other, dim=0) > 0.99
 
 
-def test_it_leaves_alone_what_decides_who_is_chosen_and_what_would_lose_digits() -> None:
+def test_it_leaves_the_router_alone_and_narrows_the_experts_own_products() -> None:
     model = small.model(feed_forward={"kind": "experts", "experts": 8})
     router = model.layers[0].feed_forward
     assert isinstance(router, FeedForward)
